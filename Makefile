@@ -1,0 +1,41 @@
+# Both `make run` and `make test` set everything up on a machine with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint types check model clean help
+
+help: ## what each target does
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Listener needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/a/newer/python")'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per extra: a later `make` reinstalls only when pyproject.toml has changed.
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+run: $(VENV)/.run ## set up, then one full round on the built-in sample
+	@$(BIN)/listener run --once
+
+test: $(VENV)/.test ## set up, then the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove what the targets made (never your data)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
