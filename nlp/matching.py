@@ -1,0 +1,425 @@
+"""Where a text names a brand, product, competitor or category: PhraseMatcher over folded words.
+
+A text is folded once (case, accents, width, marks and zero-width characters go away; every folded
+character remembers where it came from) and cut into words, and only words that occur in some term
+reach spaCy. So the vocabulary never grows, and speed hardly depends on the number of terms.
+
+What counts as the same word
+- Case and accents never matter, nor do hyphens and spaces inside a name: "X-200", "X200", "X 200";
+  "Coca-Cola", "coca cola", "#CocaCola". Sentence marks do: "coffee. Machine" is no coffee machine.
+- Names of categories and products match in singular and plural, Spanish and English; names of
+  brands and competitors as written, with or without "'s".
+- A name with a word of seven or more letters also matches with one letter of that word missing,
+  added, changed or swapped with its neighbour (never the first letter), unless the result is a word
+  of another term or could be two names. Category words and handles are never guessed.
+- Names of at most three characters with fewer than two digits ("HP", "3M") match only in their
+  written case, or as a whole @handle or #hashtag. Category words that short ("TV", "té") match in
+  any case, with accents as written.
+- "@name" matches that handle only, "#name" that hashtag only, "shop.example/path" every link to it
+  or below it. A plain name also matches the handle that is exactly the name, a hashtag that is the
+  name, a word of a #CompoundHashtag, and, from seven letters on, the beginning or end of a
+  #lowercasehashtag. Words inside links do not count.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .base import NlpError
+from .words import as_written, compact, compounds, fold, inflections, one_edit, original, shortened
+
+KINDS = ("brand", "product", "competitor", "category")
+INFLECTED = ("product", "category")
+LONG = 7
+"""Letters from which a word may be misspelt, or end or begin a lowercase hashtag."""
+
+Entity = tuple[str, str]
+
+_GAP = "\x00"
+_STOP = "."
+_LINK_MARK = "://"
+_MAX_HOST = 253
+
+_TOKEN = re.compile(
+    r"""
+      (?P<url>(?:https?://|(?<![\w.])www\.)[^\s<>"]++)
+    | (?<![\w@])@(?P<handle>\w++(?:[.-]\w++)*+(?:@\w++(?:[.-]\w++)*+)?)
+    | (?<![\w&/])\#(?P<hashtag>\w++)
+    | (?P<word>[^\W\d_]++ | \d++(?:[.,]\d++)*+ | [&+])
+    | (?P<stop>[,;:!?()\[\]{}"|…¡¿«»“”] | \.(?=[\s.]|$) | \n[^\S\n]*+\n)
+    """,
+    re.VERBOSE,
+)
+_WORD = re.compile(r"[^\W\d_]++|\d++(?:[.,]\d++)*+|[&+]")
+_LINK = re.compile(
+    r"(?<![\w.@-])(?:https?://)?+(\w[\w-]*+(?:\.[\w-]++)++)(?::\d++)?+(/[^\s?\#<>\"']*+)?+"
+)
+_LINK_TERM = re.compile(r"((?:https?://)?(?:www\.)?)([\w-]+(?:\.[\w-]+)*\.[a-z]{2,})(/\S*)?")
+
+
+class BadTerm(NlpError):
+    """A term that cannot match anything; the text names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One way of naming an entity (`kind`, `name`).
+
+    `kind` is one of `KINDS`. With `langs` the term counts only in texts of those languages and of
+    unknown language, and takes only their plurals.
+    """
+
+    text: str
+    kind: str
+    name: str
+    langs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`text[start:end]` names the entity (`kind`, `name`); `term` is the term that says so.
+
+    Offsets count code points of the text as given, end exclusive.
+    """
+
+    kind: str
+    name: str
+    term: str
+    start: int
+    end: int
+
+
+class _Pattern(NamedTuple):
+    """Words that name an entity or, with `excludes`, show that it is not meant ("here", "text").
+
+    `cased`: whether the written case counts, "always" or where the surface is "spaced".
+    """
+
+    entity: Entity
+    term: str
+    words: tuple[str, ...]
+    langs: tuple[str, ...] = ()
+    cased: str = ""
+    excludes: str = ""
+
+    @property
+    def inflected(self) -> bool:
+        return self.entity[0] in INFLECTED and not self.excludes
+
+    @property
+    def guessable(self) -> bool:
+        return self.entity[0] != "category" and not self.excludes
+
+
+class _Token(NamedTuple):
+    """A folded word. `tight`: glued to the word before. `whole`: in a whole handle or hashtag."""
+
+    form: str
+    start: int
+    end: int
+    tight: bool = False
+    whole: bool = False
+    handle: bool = False
+    guessed: bool = False
+
+
+class Matcher:
+    """Finds the terms in texts; build once, use for any number of batches.
+
+    `exclusions` maps (kind, name) to phrases. A phrase that contains one of the entity's own terms
+    ("luma fusion" for "Luma") cancels the matches it touches; any other phrase, wherever it occurs,
+    cancels every match of that entity in the text. Raises BadTerm.
+    """
+
+    def __init__(
+        self, terms: Sequence[Term], exclusions: Mapping[Entity, Sequence[str]] | None = None
+    ) -> None:
+        import spacy
+        from spacy.matcher import PhraseMatcher
+        from spacy.tokens import Doc
+
+        patterns = [pattern for term in terms for pattern in _term_patterns(term)]
+        patterns += _exclusion_patterns(patterns, exclusions or {})
+        self._known = _word_classes(patterns)
+        self._guesses = _guess_index(patterns)
+        self._longest = max(map(len, self._known), default=0)
+        self._links: dict[str, set[str]] = {}
+        self._groups: dict[int, list[_Pattern]] = {}
+        self._doc = Doc
+        self._vocab = spacy.blank("xx").vocab
+        self._matcher = PhraseMatcher(self._vocab, attr="ORTH")
+        for pattern in patterns:
+            if pattern.words[0].startswith(_LINK_MARK):
+                host, slash, path = pattern.words[0].removeprefix(_LINK_MARK).partition("/")
+                self._links.setdefault(host, set()).add(slash + path)
+            keys = [self._known[word] for word in pattern.words]
+            group = self._vocab.strings.add(" ".join(keys))
+            if group not in self._groups:
+                self._matcher.add(" ".join(keys), [Doc(self._vocab, words=keys)])
+            self._groups.setdefault(group, []).append(pattern)
+
+    def match(
+        self, texts: Sequence[str], langs: Sequence[str] | None = None
+    ) -> list[tuple[Span, ...]]:
+        """The spans of each text, in order; `langs` are ISO 639-1 codes or "und" (the default).
+
+        Spans are sorted by start, the longer first. Of overlapping matches of one entity the
+        longest stays; different entities may overlap. Never raises because of a text.
+        """
+        languages = ["und"] * len(texts) if langs is None else langs
+        return [self._match(text, lang) for text, lang in zip(texts, languages, strict=True)]
+
+    def _match(self, text: str, lang: str) -> tuple[Span, ...]:
+        folded, origins = fold(text)
+        tokens: list[_Token] = []
+        keys: list[str] = []
+        for found in self._tokens(text, folded, origins):
+            token = found
+            key = self._known.get(token.form)
+            if key is None and self._guesses and not token.handle:
+                guess = self._guess(token.form)
+                if guess:
+                    key = self._known[guess]
+                    token = token._replace(form=guess, guessed=True)
+            if key is not None:
+                tokens.append(token)
+                keys.append(key)
+            elif keys and keys[-1] != _GAP:
+                tokens.append(token)
+                keys.append(_GAP)
+        if not keys:
+            return ()
+        spans: list[Span] = []
+        barred: list[tuple[_Pattern, int, int]] = []
+        for group, first, last in self._matcher(self._doc(self._vocab, words=keys)):
+            if tokens[first].tight or (last < len(tokens) and tokens[last].tight):
+                continue
+            words = tokens[first:last]
+            start, end = original(words[0].start, words[-1].end, text, origins)
+            for pattern in self._groups[group]:
+                if not _fits(pattern, words, text[start:end], lang):
+                    continue
+                if pattern.excludes:
+                    barred.append((pattern, start, end))
+                else:
+                    spans.append(Span(*pattern.entity, pattern.term, start, end))
+        return _longest_of_each(_without(spans, barred))
+
+    def _tokens(self, text: str, folded: str, origins: list[int] | None) -> Iterator[_Token]:
+        """The words of a text; then, each after a gap, other readings of its tags and links."""
+        readings: list[_Token] = []
+        word_end = -1
+        for found in _TOKEN.finditer(folded):
+            what = found.lastgroup
+            start, end = found.span(what or 0)
+            form = found[what or 0]
+            if what == "word":
+                tight = start == word_end and form not in "&+"
+                yield _Token(form, start, end, tight)
+                word_end = -1 if form in "&+" else end
+                continue
+            word_end = -1
+            if what == "hashtag":
+                cuts = compounds(as_written(text, origins, start, end))
+                for a, b in cuts:
+                    yield _Token(form[a:b], start + a, start + b, whole=len(cuts) == 1)
+                readings += self._hashtag_readings(form, start, single=len(cuts) == 1)
+            else:
+                yield _Token(_STOP if what == "stop" else _GAP, start, end)
+            if what == "handle":
+                readings += _handle_readings(form, start)
+        yield from readings
+        if self._links and "." in folded:
+            yield from self._link_readings(folded)
+
+    def _hashtag_readings(self, body: str, start: int, *, single: bool) -> Iterator[_Token]:
+        end = start + len(body)
+        yield _Token(_GAP, start, end)
+        yield _Token(f"#{body}", start - 1, end)
+        if not single:
+            yield _Token(_GAP, start, end)
+            for found in _WORD.finditer(body):
+                yield _Token(found[0], start + found.start(), start + found.end(), whole=True)
+        elif len(body) > LONG:
+            for length in range(LONG, min(len(body) - 1, self._longest) + 1):
+                for a in (0, len(body) - length):
+                    if body[a : a + length] in self._known:
+                        yield _Token(_GAP, start, end)
+                        yield _Token(body[a : a + length], start + a, start + a + length)
+
+    def _link_readings(self, folded: str) -> Iterator[_Token]:
+        for found in _LINK.finditer(folded):
+            host, path = found[1], found[2] or ""
+            if len(host) > _MAX_HOST:
+                continue
+            labels = [0, *(dot.end() for dot in re.finditer(r"\.", host))]
+            for label in labels:
+                for known in self._links.get(host[label:], ()):
+                    if path.startswith(known) and path[len(known) : len(known) + 1] in {"", "/"}:
+                        start, end = found.start(1) + label, found.end(1)
+                        yield _Token(_GAP, start, end)
+                        if known:
+                            end = found.start(2) + len(known)
+                        yield _Token(f"{_LINK_MARK}{host[label:]}{known}", start, end)
+
+    def _guess(self, form: str) -> str | None:
+        """The one word of a name that is one edit away from `form`, if there is exactly one."""
+        if not LONG - 1 <= len(form) <= self._longest + 1:
+            return None
+        near = {
+            word
+            for short in shortened(form)
+            for word in self._guesses.get(short, ())
+            if one_edit(form, word)
+        }
+        return near.pop() if len(near) == 1 else None
+
+
+def _fits(pattern: _Pattern, words: Sequence[_Token], surface: str, lang: str) -> bool:
+    """Whether words that fell into the pattern's classes are words that the pattern allows."""
+    if pattern.langs and lang not in {"und", *pattern.langs}:
+        return False
+    if not pattern.inflected and pattern.words != tuple(word.form for word in words):
+        return False
+    if not pattern.guessable and any(word.guessed for word in words):
+        return False
+    if (pattern.cased == "always" and not all(word.whole for word in words)) or (
+        pattern.cased == "spaced" and any(map(str.isspace, surface))
+    ):
+        written, given = compact(pattern.term), compact(surface)
+        if pattern.entity[0] == "category":
+            written, given = written.casefold(), given.casefold()
+        return given in (inflections(written, pattern.langs) if pattern.inflected else {written})
+    return True
+
+
+def _without(spans: list[Span], barred: list[tuple[_Pattern, int, int]]) -> list[Span]:
+    """The spans that no exclusion phrase cancels, given where those phrases stand."""
+    everywhere = {pattern.entity for pattern, _, _ in barred if pattern.excludes == "text"}
+    covered: dict[Entity, set[int]] = {}
+    for pattern, start, end in barred:
+        covered.setdefault(pattern.entity, set()).update(range(start, end))
+    nothing: set[int] = set()
+    return [
+        span
+        for span in spans
+        if (span.kind, span.name) not in everywhere
+        and covered.get((span.kind, span.name), nothing).isdisjoint(range(span.start, span.end))
+    ]
+
+
+def _longest_of_each(spans: list[Span]) -> tuple[Span, ...]:
+    """Spans in order of the text, without those that overlap a longer one of the same entity."""
+    kept: dict[Entity, list[Span]] = {}
+    for span in sorted(spans, key=lambda one: (one.start, -one.end, one.term)):
+        same = kept.setdefault((span.kind, span.name), [])
+        if not same or span.start >= same[-1].end:
+            same.append(span)
+        elif span.end - span.start > same[-1].end - same[-1].start:
+            same[-1] = span
+    flat = [span for same in kept.values() for span in same]
+    return tuple(sorted(flat, key=lambda one: (one.start, -one.end, one.kind, one.name)))
+
+
+def _term_patterns(term: Term) -> list[_Pattern]:
+    if term.kind not in KINDS:
+        raise BadTerm(f"unknown kind {term.kind!r}; use one of {', '.join(KINDS)}")
+    characters = [char for char in unicodedata.normalize("NFKC", term.text) if char.isalnum()]
+    digits = sum(map(str.isdigit, characters))
+    cased = ""
+    if term.text.lstrip()[:1] not in {"@", "#"}:
+        if len(characters) <= 3 and digits < 2:
+            cased = "always"
+        elif digits and len(characters) - digits <= 3:
+            cased = "spaced"
+    return [
+        _Pattern((term.kind, term.name), term.text, words, term.langs, cased)
+        for words in _variants(term.text)
+    ]
+
+
+def _exclusion_patterns(
+    terms: Sequence[_Pattern], exclusions: Mapping[Entity, Sequence[str]]
+) -> list[_Pattern]:
+    own: dict[Entity, set[str]] = {}
+    for pattern in terms:
+        own.setdefault(pattern.entity, set()).add("".join(pattern.words).lstrip("@#"))
+    patterns = []
+    for entity, phrases in exclusions.items():
+        for phrase in phrases:
+            for words in _variants(phrase):
+                joined = "".join(words)
+                here = any(name in joined for name in own.get(entity, ()))
+                excludes = "here" if here else "text"
+                patterns.append(_Pattern(entity, phrase, words, excludes=excludes))
+    return patterns
+
+
+def _variants(phrase: str) -> list[tuple[str, ...]]:
+    """The sequences of words that stand for a term, without repetition."""
+    folded, origins = fold(phrase.strip())
+    if folded.startswith(("@", "#")):
+        found = _TOKEN.fullmatch(folded)
+        if found is None:
+            raise BadTerm(f"{phrase!r} is no handle or hashtag; write it as a name or as one word")
+        return [(folded,)]
+    variants: dict[tuple[str, ...], None] = {}
+    link = _LINK_TERM.fullmatch(folded)
+    if link:
+        path = re.split(r"[?#]", link[3] or "", maxsplit=1)[0].rstrip("/")
+        variants[(f"{_LINK_MARK}{link[2]}{path}",)] = None
+        if link[1] or path:
+            return list(variants)
+    stopped = [_STOP if one.lastgroup == "stop" else one[0] for one in _TOKEN.finditer(folded)]
+    words = [word for word in stopped if word != _STOP]
+    if not any(map(str.isalnum, "".join(words))):
+        raise BadTerm(f"the term {phrase!r} has no letter or digit to match; remove it")
+    variants[tuple(words)] = None
+    variants[tuple(" ".join(stopped).strip(" .").split())] = None
+    joined = "".join(word for word in words if word not in "&+")
+    variants[tuple(_WORD.findall(joined))] = None
+    if len(words) == 1 and words[0] == folded:
+        cuts = compounds(as_written(phrase.strip(), origins, 0, len(folded)))
+        if all(b - a >= 3 for a, b in cuts):
+            variants[tuple(folded[a:b] for a, b in cuts)] = None
+    return list(variants)
+
+
+def _word_classes(patterns: Sequence[_Pattern]) -> dict[str, str]:
+    """Every form of every word of the patterns -> one word for all its forms."""
+    classes: dict[str, str] = {}
+    for pattern in patterns:
+        for word in pattern.words:
+            forms = inflections(word, pattern.langs) if pattern.inflected else {word}
+            old = {classes[form] for form in forms if form in classes}
+            key = min(old | {word})
+            if old - {key}:
+                classes.update({form: key for form, was in classes.items() if was in old})
+            classes.update(dict.fromkeys(forms, key))
+    return classes
+
+
+def _guess_index(patterns: Sequence[_Pattern]) -> dict[str, set[str]]:
+    """Words of names, and those words with one letter missing -> the words they come from."""
+    index: dict[str, set[str]] = {}
+    for pattern in patterns:
+        for word in pattern.words:
+            if pattern.guessable and len(word) >= LONG and word.isalpha():
+                for short in shortened(word):
+                    index.setdefault(short, set()).add(word)
+    return index
+
+
+def _handle_readings(handle: str, start: int) -> Iterator[_Token]:
+    end = start + len(handle)
+    yield _Token(_GAP, start, end)
+    yield _Token(f"@{handle}", start - 1, end, handle=True)
+    yield _Token(_GAP, start, end)
+    for at, found in enumerate(_WORD.finditer(handle)):
+        a, b = found.span()
+        # Glued, so that only a name that covers the whole handle can match.
+        yield _Token(found[0], start + a, start + b, tight=at > 0, whole=True, handle=True)
