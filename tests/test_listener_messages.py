@@ -1,0 +1,624 @@
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from importlib import resources
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
+
+from listener import i18n
+from listener.envelope import SIZE_LIMIT, Rendered, compose, preview_html
+from listener.messages import (
+    AlertMessage,
+    ConversationCard,
+    DigestMessage,
+    PostCard,
+    Reason,
+    SentimentCount,
+    SourceCoverage,
+    reason_line,
+    render_alert,
+    render_digest,
+)
+from nlp.base import SIGNALS, STAGES
+
+NOW = datetime(2026, 11, 21, 17, 40, tzinfo=UTC)
+POST = PostCard(
+    author="ana_cafe",
+    reach="nano",
+    source="reddit",
+    published_at=NOW - timedelta(hours=3),
+    text="Lumora or Cafetto for a tiny flat? We are two and the kitchen is small.",
+    url="https://www.reddit.com/r/coffee/comments/abc/",
+)
+CARD = ConversationCard(
+    title="Lumora or Cafetto for a tiny flat?",
+    stage="consideration",
+    probability=0.91,
+    about=("Lumora", "Cafetto"),
+    reasons=(
+        Reason(code="early_probability", value=0.91, quote=None),
+        Reason(code="signal", value="comparison", quote=None),
+        Reason(code="matched", value="Cafetto", quote="Cafetto Mini"),
+        Reason(code="replies", value=0, quote=None),
+    ),
+    post=POST,
+    replies=0,
+    age_hours=3.2,
+    moved=False,
+    language="en",
+)
+ALERT = AlertMessage(
+    id="57",
+    rule="early_funnel",
+    conversation=CARD,
+    timeline=(POST, replace(POST, author="pete", reach=None, text="Get a decent grinder first.")),
+)
+DIGEST = DigestMessage(
+    day=date(2026, 11, 21),
+    timezone="Europe/Madrid",
+    brand="Lumora",
+    mentions=62,
+    mentions_usual=41.0,
+    stages={"none": 18, "awareness": 9, "consideration": 14, "decision": 4, "post_purchase": 17},
+    sentiment=(SentimentCount(entity="Lumora", positive=21, neutral=30, negative=11),),
+    share_of_voice=(("Lumora", 60), ("Cafetto", 20)),
+    join_now=(CARD, replace(CARD, title="Otra conversación", language="es", moved=True)),
+    held_back=1,
+    praise=(replace(POST, text="Best coffee in the office."),),
+    complaints=(replace(POST, text="The tray leaks."),),
+    ideas=(replace(POST, text="It should warn before descaling."),),
+    unanswered=(replace(POST, text="Can the grinder be taken out?"),),
+    coverage=(
+        SourceCoverage(source="reddit", fetched=1412, kept=38, new=31, failed=None),
+        SourceCoverage(source="rss", fetched=0, kept=0, new=0, failed="the feed did not answer"),
+    ),
+)
+QUIET = replace(
+    DIGEST,
+    mentions=0,
+    stages={},
+    sentiment=(),
+    share_of_voice=(),
+    join_now=(),
+    held_back=0,
+    praise=(),
+    complaints=(),
+    ideas=(),
+    unanswered=(),
+)
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a> "
+    '<mj-include path="head.mjml" /><mj-raw><iframe></iframe></mj-raw>"><b>bold</b> &lt;u&gt; '
+    "{{7*7}} {% include 'digest.txt' %} {# gone #} --></style></title>\r\nBcc: v@example.org\r\n"
+    "\r\nbody \u202egnp.exe\u2066\u200b\u200d\x00\x1b[31m e" + "\u0301" * 40 + "\U0001f44d" * 50
+)
+
+ALLOWED_TAGS = {
+    *("html", "head", "title", "meta", "style", "body", "div", "span", "p", "h1", "h2", "h3"),
+    *("table", "tbody", "tr", "td", "th", "ul", "li", "a", "strong", "em", "br", "code"),
+    "blockquote",
+}
+
+
+def mail(rendered: Rendered, **envelope: str) -> EmailMessage:
+    return compose(
+        rendered,
+        sender="Listener <listener@example.org>",
+        recipient="Ana <ana@example.org>",
+        message_id="<digest-2026-11-21@example.org>",
+        date=NOW,
+        **envelope,
+    )
+
+
+def read_back(message: EmailMessage) -> tuple[EmailMessage, str, str]:
+    raw = message.as_bytes()
+    assert len(raw) < SIZE_LIMIT
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 998
+    parsed = message_from_bytes(raw, policy=default)
+    assert isinstance(parsed, EmailMessage)
+    plain, page = parsed.iter_parts()
+    assert (plain.get_content_type(), page.get_content_type()) == ("text/plain", "text/html")
+    texts = [part.get_content().replace("\r\n", "\n") for part in (plain, page)]
+    return parsed, texts[0], texts[1]
+
+
+def shown(html: str) -> str:
+    body = LexborHTMLParser(html).body
+    assert body is not None
+    return " ".join(body.text(separator=" ").split())
+
+
+def spoiled(post: PostCard, text: str) -> PostCard:
+    return replace(post, author=text, source=text, text=text, url=text)
+
+
+def spoiled_card(text: str) -> ConversationCard:
+    reasons = (
+        Reason(code="matched", value=text, quote=text),
+        Reason(code="options_named", value=text, quote=text),
+    )
+    return replace(
+        CARD,
+        title=text,
+        about=(text, text),
+        reasons=reasons,
+        post=spoiled(POST, text),
+        language=text,
+    )
+
+
+def spoiled_digest(text: str) -> DigestMessage:
+    posts = (spoiled(POST, text),) * 4
+    return replace(
+        DIGEST,
+        brand=text,
+        sentiment=(SentimentCount(entity=text, positive=1, neutral=1, negative=1),),
+        share_of_voice=((text, 1),),
+        join_now=(spoiled_card(text),) * 3,
+        praise=posts,
+        complaints=posts,
+        ideas=posts,
+        unanswered=posts,
+        coverage=(SourceCoverage(source=text, fetched=1, kept=1, new=1, failed=text),),
+    )
+
+
+def spoiled_alert(text: str) -> AlertMessage:
+    return AlertMessage(
+        id=text, rule=text, conversation=spoiled_card(text), timeline=(spoiled(POST, text),) * 3
+    )
+
+
+def assert_harmless(rendered: Rendered) -> None:
+    message, text, html = read_back(mail(rendered))
+    assert "\n" not in rendered.subject
+    assert message["Bcc"] is None
+    tree = LexborHTMLParser(html)
+    for node in tree.css("*"):
+        assert node.tag in ALLOWED_TAGS
+        assert not [name for name in node.attributes if name.startswith("on")]
+        if node.tag == "a":
+            assert str(node.attributes["href"]).startswith(("https://", "http://"))
+    for part in (rendered.subject, text, html):
+        unseen = {char for char in part if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co"}}
+        assert unseen <= {"\n", "\t", "\u200d"}
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_digest_says_everything_in_its_order(language: str) -> None:
+    rendered = render_digest(DIGEST, language=language)
+    message, text, html = read_back(mail(rendered))
+    say = {
+        key: i18n.say(language, f"digest.{key}")
+        for key in ("join", "voice", "sentiment", "praise", "complaints", "ideas", "unanswered")
+    }
+    order = [i18n.long_day(language, DIGEST.day), *say.values()]
+    order.append(i18n.say(language, "digest.coverage"))
+    for part, headings in ((text, [order[0], *map(str.upper, order[1:])]), (shown(html), order)):
+        places = [part.index(heading) for heading in headings]
+        assert places == sorted(places)
+        for words in ("62", CARD.title, "Otra conversación", "The tray leaks.", "reddit.com", "▲"):
+            assert words in part or (words == "▲" and part is text)
+        assert i18n.percent(language, 0.75) in part or part is not text
+        assert i18n.number(language, 1412) in part
+        assert "the feed did not answer" in part
+        assert i18n.say(language, "moved") in part
+    assert message["Subject"] == rendered.subject
+    assert f'lang="{language}"' in html
+    assert "\n\n\n" not in text
+
+
+def test_digest_reads_well_in_english_and_spanish() -> None:
+    english = render_digest(DIGEST, language="en")
+    spanish = render_digest(DIGEST, language="es")
+    assert english.subject == "Lumora: 2 conversations to join, 21 November"
+    assert spanish.subject == "Lumora: 2 conversaciones en las que participar, 21 de noviembre"
+    assert english.text.startswith(
+        "Lumora · daily digest\nSaturday, 21 November 2026\n\n62 mentions\n"
+        "51% more than usual for a Saturday (41)\n"
+        "9 with a need, 14 weighing options, 4 about to buy, 17 already customers\n"
+    )
+    assert spanish.text.startswith(
+        "Lumora · resumen del día\nSábado, 21 de noviembre de 2026\n\n62 menciones\n"
+        "Un 51\u00a0% más de lo habitual para un sábado (41)\n"
+        "9 con una necesidad, 14 comparando opciones, 4 a punto de comprar, 17 ya son clientes\n"
+    )
+    assert (
+        "1. Lumora or Cafetto for a tiny flat?\n"
+        "   We are two and the kitchen is small.\n"
+        "   [weighing options] Reddit · ana_cafe (small, close audience) · 3 hours ago"
+        " · no replies yet\n"
+        "   The choice is still open: very likely (91%). Compares options."
+        " Mentions Cafetto: “Cafetto Mini”.\n"
+        "   https://www.reddit.com/r/coffee/comments/abc/\n"
+    ) in english.text
+    assert "1 more alert was held back" in english.text
+    assert "Hemos retenido 1 aviso más" in spanish.text
+    assert "One source could not be read in full." in english.text
+
+
+@pytest.mark.parametrize(
+    ("mentions", "usual", "line"),
+    [
+        (20, 40.0, "50% fewer than usual for a Saturday (40)"),
+        (41, 40.0, "As usual for a Saturday"),
+        (3, 0.2, "Usual for a Saturday: 0"),
+        (3, None, "Not enough history yet to say what is usual"),
+    ],
+)
+def test_the_day_is_set_against_the_usual(mentions: int, usual: float | None, line: str) -> None:
+    message = replace(DIGEST, mentions=mentions, mentions_usual=usual)
+    assert f"{line}\n" in render_digest(message, language="en").text
+
+
+def test_a_day_without_news_is_one_honest_line_and_the_coverage() -> None:
+    doubt = render_digest(QUIET, language="es")
+    assert doubt.subject == "Lumora: sin novedades el 21 de noviembre"
+    assert "una fuente ha fallado y puede faltar algo" in shown(doubt.html)
+    assert "Lo habitual para un sábado: 41" in doubt.text
+    assert i18n.say("es", "digest.join") not in shown(doubt.html)
+    fine = render_digest(replace(QUIET, coverage=DIGEST.coverage[:1]), language="en")
+    assert "Nothing new: no mention and no open conversation that day." in fine.text
+    assert "The only source was read without errors." in fine.text
+    empty = render_digest(replace(QUIET, coverage=()), language="en")
+    assert "No source was read." in shown(empty.html)
+
+
+def test_mentions_without_an_open_conversation() -> None:
+    rendered = render_digest(replace(DIGEST, join_now=(), mentions=1), language="es")
+    assert rendered.subject == "Lumora: 1 mención el 21 de noviembre"
+    assert "Hoy no hay ninguna conversación abierta." in shown(rendered.html)
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "lead", "time"),
+    [
+        (
+            "en",
+            "Choice still open: Lumora and Cafetto (Reddit, weighing options)",
+            "Somebody on Reddit is weighing options.",
+            "21\u00a0Nov, 15:40",
+        ),
+        (
+            "es",
+            "Aún no ha elegido: Lumora y Cafetto (Reddit, comparando opciones)",
+            "Alguien en Reddit está comparando opciones.",
+            "21\u00a0nov, 15:40",
+        ),
+    ],
+)
+def test_alert_says_what_why_and_where(language: str, subject: str, lead: str, time: str) -> None:
+    rendered = render_alert(ALERT, language=language, timezone="Europe/Madrid")
+    _, text, html = read_back(mail(rendered))
+    assert rendered.subject == subject
+    for part in (text, shown(html).replace("21 ", "21\u00a0")):
+        assert lead in part
+        assert part.count(POST.text) == 1
+        assert "Get a decent grinder first." in part
+        assert time in part
+        assert "listener alerts show 57" in part
+        assert i18n.say(language, "alert.above") in part
+        assert i18n.quoted(language, "Cafetto Mini") in part
+    link_node = LexborHTMLParser(html).css_first("a")
+    assert link_node is not None
+    assert link_node.attributes["href"] == POST.url
+
+
+def test_alert_about_nothing_named_and_without_a_link() -> None:
+    card = replace(CARD, about=(), reasons=(), post=replace(POST, url="ftp://example.org/x"))
+    bare = replace(ALERT, conversation=card, timeline=())
+    rendered = render_alert(bare, language="en", timezone="UTC")
+    assert rendered.subject == "Choice still open: a conversation on Reddit (weighing options)"
+    assert LexborHTMLParser(rendered.html).css("a") == []
+    assert "WHY YOU GET THIS" not in rendered.text
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_hostile_text_stays_text(language: str) -> None:
+    assert_harmless(render_digest(spoiled_digest(HOSTILE), language=language))
+    alert = render_alert(spoiled_alert(HOSTILE), language=language, timezone="Europe/Madrid")
+    assert_harmless(alert)
+    for part in (alert.text, shown(alert.html)):
+        assert "{{7*7}} {% include 'digest.txt' %} {# gone #}" in part
+        assert '<mj-include path="head.mjml" /><mj-raw><iframe></iframe></mj-raw>' in part
+        assert "&lt;u&gt;" in part
+        assert "49" not in part
+
+
+def test_nothing_of_a_post_reaches_a_header() -> None:
+    secret = "SECRETWORDS"
+    card = replace(CARD, title=secret, post=replace(POST, author=secret, text=secret))
+    posts = (replace(POST, author=secret, text=secret),)
+    for rendered in (
+        render_digest(replace(DIGEST, join_now=(card,), praise=posts), language="en"),
+        render_alert(replace(ALERT, conversation=card), language="en", timezone="UTC"),
+    ):
+        headers = mail(rendered).as_bytes().partition(b"\r\n\r\n")[0]
+        assert secret.encode() not in headers
+        assert secret in rendered.text
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_makes_a_harmless_mail(text: str) -> None:
+    assert_harmless(render_digest(spoiled_digest(text), language="es"))
+    assert_harmless(render_alert(spoiled_alert(text), language="en", timezone="UTC"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 10_000,
+        "x" * 50_000,
+        "\U0001f44d \u4e2d" * 5_000,
+        "<&>'\"" * 10_000,
+        "\u4e2d" * 50_000,
+    ],
+    ids=["words", "one word", "emoji", "markup", "three bytes"],
+)
+def test_huge_input_stays_below_the_limit_and_says_what_is_left_out(text: str) -> None:
+    url = "https://example.org/" + "&" * 470
+    post = replace(POST, author=text, text=text, url=url)
+    card = replace(
+        CARD, title=text, about=(text,) * 50, post=post, reasons=spoiled_card(text).reasons * 20
+    )
+    rows = [(f"{n} {text}", n) for n in range(1, 40)]
+    digest = replace(
+        DIGEST,
+        brand=text,
+        join_now=(card,) * 60,
+        praise=(post,) * 60,
+        complaints=(post,) * 60,
+        ideas=(post,) * 60,
+        unanswered=(post,) * 60,
+        share_of_voice=tuple(rows),
+        sentiment=tuple(
+            SentimentCount(entity=name, positive=10**9, neutral=10**9, negative=10**9)
+            for name, _ in rows
+        ),
+        coverage=tuple(
+            SourceCoverage(source=name, fetched=10**9, kept=10**9, new=10**9, failed=text)
+            for name, _ in rows
+        ),
+    )
+    rendered = render_digest(digest, language="en")
+    _, plain, html = read_back(mail(rendered))
+    cards = len(LexborHTMLParser(html).css("h3"))
+    assert 0 < cards < 60
+    for part in (plain, shown(html)):
+        assert f"and {60 - cards} more conversations" in part
+    alert = replace(ALERT, rule=text, conversation=card, timeline=(post,) * 60)
+    _, plain, _ = read_back(mail(render_alert(alert, language="es", timezone="UTC")))
+    assert re.search(r"\d+ mensajes anteriores no se muestran", plain)
+
+
+def test_a_usual_digest_shows_every_conversation() -> None:
+    cards = tuple(replace(CARD, title=f"Conversation {n}") for n in range(10))
+    rendered = render_digest(replace(DIGEST, join_now=cards), language="en")
+    assert len(LexborHTMLParser(rendered.html).css("h3")) == 10
+    assert "more conversation" not in rendered.text
+
+
+def test_catalogues_have_the_same_texts_with_the_same_gaps() -> None:
+    def gaps(text: str) -> set[str]:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    english, spanish = i18n.CATALOGUES["en"], i18n.CATALOGUES["es"]
+    assert english.keys() == spanish.keys()
+    for key, entry in english.items():
+        other = spanish[key]
+        assert type(entry) is type(other), key
+        assert gaps(entry if isinstance(entry, str) else entry[1]) == gaps(
+            other if isinstance(other, str) else other[1]
+        ), key
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_every_label_of_the_model_has_words(language: str) -> None:
+    for stage in STAGES:
+        assert i18n.has(language, f"stage.{stage}")
+        assert i18n.has(language, f"lead.{stage}")
+    lines = {
+        reason_line(language, Reason(code="signal", value=name, quote=None)) for name in SIGNALS
+    }
+    assert len(lines) == len(SIGNALS)
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "quote", "english", "spanish"),
+    [
+        (
+            "early_probability",
+            0.7,
+            None,
+            "The choice is still open: likely (70%)",
+            "Aún no ha elegido: probable (70\u00a0%)",
+        ),
+        ("stage", "decision", None, "Stage: about to buy", "Etapa: a punto de comprar"),
+        ("matched", "Cafetto", "cafetto", "Mentions Cafetto", "Menciona Cafetto"),
+        (
+            "signal",
+            "switching",
+            "adiós",
+            "Is thinking of switching: “adiós”",
+            "Piensa en cambiarse: «adiós»",
+        ),
+        ("age", 0.5, None, "Started less than an hour ago", "Empezó hace menos de una hora"),
+        ("age", 1.9, None, "Started 1 hour ago", "Empezó hace 1 hora"),
+        ("age", 50, None, "Started 2 days ago", "Empezó hace 2 días"),
+        ("replies", 0, None, "Nobody has answered yet", "Nadie ha contestado todavía"),
+        ("replies", 1, None, "1 reply so far", "1 respuesta hasta ahora"),
+        ("options_named", 1, None, "1 option named so far", "Ha salido 1 opción hasta ahora"),
+        (
+            "options_named",
+            "A, B",
+            None,
+            "Options named so far: A, B",
+            "Opciones que han salido: A, B",
+        ),
+        (
+            "author_reach",
+            "micro",
+            None,
+            "Who is asking: mid-size audience",
+            "Quién pregunta: audiencia media",
+        ),
+    ],
+)
+def test_reasons_in_both_languages(
+    code: str, value: str | float, quote: str | None, english: str, spanish: str
+) -> None:
+    reason = Reason(code=code, value=value, quote=quote)
+    assert reason_line("en", reason) == english
+    assert reason_line("es", reason) == spanish
+
+
+@pytest.mark.parametrize(("code", "value"), [("mood", "x"), ("signal", "x"), ("matched", None)])
+def test_what_has_no_words_is_refused(code: str, value: str | None) -> None:
+    card = replace(CARD, reasons=(Reason(code=code, value=value, quote=None),))
+    with pytest.raises(ValueError, match="no text for"):
+        render_digest(replace(DIGEST, join_now=(card,)), language="es")
+
+
+def test_unknown_stages_and_languages_are_refused() -> None:
+    with pytest.raises(ValueError, match="no text for stage"):
+        render_digest(replace(DIGEST, stages={"browsing": 1}), language="en")
+    with pytest.raises(ValueError, match="choose one of en, es"):
+        render_digest(DIGEST, language="fr")
+
+
+@pytest.mark.parametrize(
+    ("names", "english", "spanish"),
+    [
+        ([], "", ""),
+        (["Lumora"], "Lumora", "Lumora"),
+        (["A", "B", "Cafetto"], "A, B and Cafetto", "A, B y Cafetto"),
+        (["A", "Iberia"], "A and Iberia", "A e Iberia"),
+        (["A", "Hielo"], "A and Hielo", "A y Hielo"),
+    ],
+)
+def test_names_in_a_row(names: list[str], english: str, spanish: str) -> None:
+    assert i18n.listing("en", names) == english
+    assert i18n.listing("es", names) == spanish
+
+
+def test_numbers_and_times_follow_language_and_zone() -> None:
+    assert i18n.number("en", 1412) == "1,412"
+    assert i18n.number("es", 1412) == "1412"
+    assert i18n.number("es", 12_345) == "12\u00a0345"
+    new_year = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    assert i18n.moment("es", new_year, "Europe/Madrid") == "1\u00a0ene, 00:30"
+    assert i18n.moment("en", new_year, "America/Lima") == "31\u00a0Dec, 18:30"
+    summer = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert i18n.moment("en", summer, "Europe/Madrid") == "1\u00a0Jul, 14:00"
+
+
+def test_the_envelope() -> None:
+    message, _, _ = read_back(
+        mail(
+            render_alert(ALERT, language="es", timezone="UTC"),
+            list_name="alerts",
+            list_unsubscribe="https://example.org/u/" + "a" * 200,
+            references="<thread@example.org> <alert-56@example.org>",
+        )
+    )
+    assert message["Message-ID"] == "<digest-2026-11-21@example.org>"
+    assert message["Date"].datetime == NOW
+    assert message["From"] == "Listener <listener@example.org>"
+    assert message["To"] == "Ana <ana@example.org>"
+    assert message["List-Id"] == "<alerts.example.org>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["References"] == "<thread@example.org> <alert-56@example.org>"
+    assert message["In-Reply-To"] == "<alert-56@example.org>"
+    assert message["List-Unsubscribe"] == f"<https://example.org/u/{'a' * 200}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message.get_content_type() == "multipart/alternative"
+
+
+def test_body_lines_keep_to_the_limit_of_their_encoding() -> None:
+    for text in ("ñandú " * 300, "\U0001f44d \u4e2d " * 300):
+        rendered = Rendered(subject="x", text=text, html=f"<p>{text}</p>")
+        body = mail(rendered).as_bytes().partition(b"\r\n\r\n")[2]
+        assert max(len(line) for line in body.split(b"\r\n")) <= 78
+        assert read_back(mail(rendered))[1].rstrip("\n") == text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sender", "nobody"),
+        ("sender", "a@example.org, b@example.org"),
+        ("recipient", "ana@example.org\r\nBcc: victim@example.org"),
+        ("recipient", "a@example.org, b@example.org"),
+        ("message_id", "<1@example.org>\nBcc: victim@example.org"),
+        ("date", NOW.replace(tzinfo=None)),
+    ],
+)
+def test_a_wrong_envelope_is_refused(field: str, value: object) -> None:
+    envelope: dict[str, object] = {
+        "sender": "listener@example.org",
+        "recipient": "ana@example.org",
+        "message_id": "<1@example.org>",
+        "date": NOW,
+    }
+    with pytest.raises(ValueError, match=r".+"):
+        compose(
+            Rendered(subject="x", text="x", html="<p>x</p>"),
+            **(envelope | {field: value}),  # type: ignore[arg-type]  # one of them is wrong
+        )
+
+
+def test_the_preview_shows_the_subject_and_forbids_scripts() -> None:
+    rendered = replace(render_digest(DIGEST, language="en"), subject="<b>Lumora</b>")
+    page = preview_html(rendered)
+    tree = LexborHTMLParser(page)
+    policy = tree.css_first("meta[http-equiv=Content-Security-Policy]")
+    assert policy is not None
+    assert str(policy.attributes["content"]).startswith("default-src 'none'")
+    assert shown(page).index("<b>Lumora</b>") < shown(page).index("62 mentions")
+
+
+def test_the_pages_load_nothing() -> None:
+    for rendered in (
+        render_digest(DIGEST, language="en"),
+        render_alert(ALERT, language="en", timezone="UTC"),
+    ):
+        assert not re.search(r"\bsrc\s*=|url\(|@import|<link", rendered.html)
+        assert 'name="color-scheme"' in rendered.html
+        assert "prefers-color-scheme: dark" in rendered.html
+
+
+def test_colours_of_text_have_contrast() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    def contrast(one: str, other: str) -> float:
+        darker, lighter = sorted((luminance(one), luminance(other)))
+        return (lighter + 0.05) / (darker + 0.05)
+
+    folder = resources.files("listener") / "templates"
+    source = "".join(
+        (folder / name).read_text("utf-8") for name in ("parts.html", "digest.mjml", "alert.mjml")
+    )
+    colours = set(re.findall(r'(?<![-\w])color[:=]"?(#[0-9a-f]{6})', source)) - {"#ffffff"}
+    assert len(colours) >= 3
+    for colour in colours:
+        assert contrast(colour, "#e9edf0") >= 4.5, colour
+    dark = (folder / "head.mjml").read_text("utf-8").partition("prefers-color-scheme")[2]
+    for colour in set(re.findall(r"(?<![-\w])color: (#[0-9a-f]{6})", dark)) - {"#0d1b1a"}:
+        assert contrast(colour, "#242d36") >= 4.5, colour
