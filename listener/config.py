@@ -137,6 +137,10 @@ class Alerts(Section):
     max_age_hours: Annotated[Whole, Field(ge=1, le=24 * 366)] = Field(
         72, description="Conversations that are older are listed and not mailed."
     )
+    max_per_day: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        10,
+        description="Most alert e-mails in 24 hours; the strongest go, the digest counts the rest.",
+    )
     sources: tuple[Text, ...] = Field((), description="Only these sources; empty: all.")
     languages: tuple[Language, ...] = Field((), description="Only these languages; empty: all.")
 
@@ -222,9 +226,6 @@ class Schedule(Section):
     deliver_minutes: Minutes = Field(1, description="Minutes from one delivery to the next.")
     retention_hour: Hour = Field(3, description="Hour at which old rows are removed.")
     timezone: TimeZone = Field("Europe/Madrid", description="Time zone of retention_hour.")
-    catch_up_days: Annotated[Days, Field(le=31)] = Field(
-        3, description="Digests missed while Listener was down are made up this many days back."
-    )
 
 
 class Retention(Section):

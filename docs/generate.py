@@ -1,0 +1,69 @@
+"""Write the generated parts of the documents: `python docs/generate.py`; a test finds stale ones.
+
+Generated: docs/configuration.md, and in README.md what stands between `<!-- NAME -->` and
+`<!-- /NAME -->` for the tables of commands and sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from listener.checks import source_rows
+from listener.cli import main
+from listener.config import default
+from listener.config_reference import reference
+
+ROOT = Path(__file__).parents[1]
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as a Markdown table."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
+    shown = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    return "\n".join(f"| {line} |" for line in shown)
+
+
+def commands() -> str:
+    """One line for each command: how to call it and what it does."""
+    rows = []
+    for name, command in main.commands.items():
+        found = command.commands.items() if isinstance(command, click.Group) else [("", command)]
+        for below, one in found:
+            context = click.Context(one, info_name=f"listener {name} {below}".strip())
+            rows.append(
+                {
+                    "command": f"`{_usage(one, context)}`",
+                    "what it does": one.get_short_help_str(limit=200),
+                }
+            )
+    return table(rows)
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    return " ".join([context.command_path, *pieces])
+
+
+def sources() -> str:
+    """What each source gives, needs and costs."""
+    rows = source_rows(default())
+    return table([{key: row[key] for key in ("source", "gives", "needs", "cost")} for row in rows])
+
+
+def readme(text: str) -> str:
+    """README with its generated parts made anew."""
+    for name, made in (("commands", commands()), ("sources", sources())):
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, after = text.index(start) + len(start), text.index(end)
+        text = f"{text[:before]}{made}\n{text[after:]}"
+    return text
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(readme(path.read_text("utf-8")), "utf-8")
+    (ROOT / "docs" / "configuration.md").write_text(reference(), "utf-8")

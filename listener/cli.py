@@ -1,0 +1,289 @@
+"""The command line: thin commands over the pipeline. Data on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import __version__
+from .session import Commands, Session, fail, form_options, location_options, say, shared_options
+
+if TYPE_CHECKING:
+    from .collect import Collected
+    from .output import Form
+
+
+def clock() -> datetime:
+    """Now, aware UTC. Only this module and the scheduler ask the clock."""
+    return datetime.now(UTC)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="listener")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr.")
+@location_options
+@click.pass_context
+def main(context: click.Context, verbose: bool, config: Path | None, db: Path | None) -> None:
+    """Hears people before they choose: collects mentions, tags them, finds open conversations."""
+    import logging
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    if not verbose:
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    context.obj = Session(config, db)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option("--yes", is_flag=True, help="Ask nothing; write the sample configuration.")
+def init(folder: Path, yes: bool) -> None:
+    """Write a commented config.toml into FOLDER."""
+    from .config import default_text, parse
+    from .starter import personalise
+
+    target = folder / "config.toml"
+    if target.exists():
+        fail(f"{target} exists already: edit it, or name another folder")
+    text = default_text()
+    if not yes:
+        text = personalise(
+            text,
+            brand=click.prompt("Name of your brand"),
+            competitors=click.prompt("Competitors, separated by commas", default=""),
+            need_en=click.prompt("What buyers call the thing in English, commas", default=""),
+            need_es=click.prompt("What buyers call the thing in Spanish, commas", default=""),
+        )
+    parse(text, file=str(target))
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    say(f"Wrote {target}. Next: `listener check`, then `listener run --once`.")
+
+
+@main.command()
+@shared_options
+@form_options
+def check(session: Session, form: Form) -> None:
+    """Check configuration, sources and channels: everything wrong at once."""
+    from .checks import check_all
+    from .output import emit
+
+    rows = check_all(session.parts, now=clock())
+    emit(rows, form)
+    if any(row["status"] == "failed" for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="One full round, then end.")
+@shared_options
+def run(session: Session, once: bool) -> None:
+    """Run the daemon, or one full round with --once."""
+    if not once:
+        from .daemon import serve
+
+        with session.writing():
+            say("Listening. Ctrl-C ends it; what is done is stored.")
+            serve(session.parts, session.database)
+        return
+    from .output import shown_progress
+    from .pipeline import run_round
+    from .summary import show
+
+    now = clock()
+    with session.writing() as store:
+        with shown_progress() as progress:
+            done = run_round(store, session.parts, now=now, progress=progress)
+        show(store, session.config, done)
+
+
+@main.command()
+@click.argument("source", nargs=-1)
+@click.option("--max-pages", type=click.IntRange(min=1), help="Pages per query at most.")
+@shared_options
+@form_options
+def collect(session: Session, source: tuple[str, ...], max_pages: int | None, form: Form) -> None:
+    """Collect from every enabled SOURCE, or from those named."""
+    from connectors.base import Budget
+
+    from .output import shown_progress
+    from .pipeline import gather
+
+    enabled = [name for name, _ in session.config.sources.enabled()]
+    if unknown := sorted(set(source) - set(enabled)):
+        fail(f"no enabled source is called {', '.join(unknown)}; enabled: {', '.join(enabled)}")
+    with session.writing() as store, shown_progress() as progress:
+        results = gather(
+            store,
+            session.parts,
+            only=source,
+            budget=Budget(pages=max_pages),
+            now=clock(),
+            progress=progress,
+        )
+    _report(results, form)
+
+
+@main.command("import")
+@click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["auto", "csv", "jsonl", "twarc"]),
+    default="auto",
+    help="What the file is [auto].",
+)
+@click.option("--map", "mapping", default="", help="Columns, as text=body,native_id=key.")
+@click.option("--source", default=None, help="Source name for records that name none.")
+@shared_options
+@form_options
+def import_(
+    session: Session,
+    file: tuple[Path, ...],
+    kind: str,
+    mapping: str,
+    source: str | None,
+    form: Form,
+) -> None:
+    """Import posts from FILEs: CSV, JSON Lines, or X API pages as written by twarc."""
+    from connectors.base import BadConfig
+    from connectors.registry import load
+
+    from .collect import Collected, Source
+    from .collect import collect as collect_from
+    from .output import shown_progress
+
+    columns = parse_mapping(mapping)
+    sources, broken = [], []
+    for path in file:
+        name = f"import:{path.absolute()}"
+        try:
+            connector = load("file")(path, format=kind, mapping=columns, source=source)
+        except BadConfig as error:
+            if len(file) == 1:
+                raise
+            broken.append(Collected(source=name, query="", status="failed", error=str(error)))
+        else:
+            sources.append(Source(name=name, connector=connector))
+    with session.writing() as store, shown_progress() as progress:
+        results = collect_from(
+            store, sources, (), session.parts.matcher, now=clock(), progress=progress
+        )
+    _report([*results, *broken], form)
+
+
+def parse_mapping(text: str) -> dict[str, str] | None:
+    """`field=column,...` as a dict, or None when empty; a usage error names what is wrong."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if any(not equals or not column.strip() for _, equals, column in pairs):
+        raise click.UsageError(f"--map {text!r}: write field=column,field=column")
+    return {field.strip(): column.strip() for field, _, column in pairs} or None
+
+
+def _report(results: list[Collected], form: Form) -> None:
+    """Counts as rows, warnings as talk; exit 1 when every source failed."""
+    from .output import emit
+
+    emit(
+        [
+            {
+                "source": result.source.removeprefix("import:"),
+                "query": result.query,
+                "status": result.status,
+                "returned": result.returned,
+                "kept": result.kept,
+                "new": result.new,
+                "warnings": len(result.warnings),
+            }
+            for result in results
+        ],
+        form,
+    )
+    for result in results:
+        for warning in (*result.warnings, *filter(None, [result.error])):
+            say(f"{result.source.removeprefix('import:')}: {warning}")
+    if results and all(result.status == "failed" for result in results):
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@shared_options
+def tag(session: Session) -> None:
+    """Match terms and tag what is new: language, stage, intent, sentiment, signals."""
+    from .output import shown_progress
+    from .pipeline import understand
+
+    with session.writing() as store, shown_progress() as progress:
+        matched, tagged = understand(store, session.parts, progress=progress)
+    say(f"Matched {matched} and tagged {tagged} mentions.")
+
+
+@main.command()
+@shared_options
+def watch(session: Session) -> None:
+    """Follow conversations and raise alerts for those in which the choice is still open."""
+    from .output import shown_progress
+    from .pipeline import watch as watch_all
+
+    with session.writing() as store, shown_progress() as progress:
+        judged, new, mailed = watch_all(store, session.parts, now=clock(), progress=progress)
+    say(f"Judged {judged} conversations; {new} new alerts, {mailed} of them to be mailed.")
+
+
+@main.command()
+@shared_options
+def deliver(session: Session) -> None:
+    """Send what waits in the outbox."""
+    from .deliver import deliver as deliver_all
+    from .output import shown_progress
+
+    with session.writing() as store, shown_progress() as progress:
+        outcome = deliver_all(
+            store, session.config, session.parts.channels, now=clock(), progress=progress
+        )
+    say(", ".join(f"{count} {status}" for status, count in outcome.items()) or "Nothing to send.")
+
+
+@main.command()
+@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="Day [today].")
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it as a page to this file and send nothing.",
+)
+@click.option("--language", type=click.Choice(["en", "es"]), help="Language of the preview.")
+@shared_options
+def digest(
+    session: Session, day: datetime | None, preview: Path | None, language: str | None
+) -> None:
+    """Send the daily digest, or write it to a file with --preview."""
+    from .deliver import deliver as deliver_all
+    from .deliver import enqueue_digest, local_day, preview_digest
+
+    now = clock()
+    chosen = day.date() if day else local_day(session.config, now)
+    if preview is not None:
+        with session.open() as store:
+            page = preview_digest(store, session.config, chosen, language=language, now=now)
+        preview.write_text(page, encoding="utf-8")
+        say(f"Wrote {preview}.")
+        return
+    with session.writing() as store:
+        enqueue_digest(store, session.config, chosen, now=now)
+        outcome = deliver_all(store, session.config, session.parts.channels, now=now)
+    say(", ".join(f"{count} {status}" for status, count in outcome.items()) or "Sent before.")
+
+
+def _register() -> None:
+    from . import cli_look
+
+    for command in cli_look.COMMANDS:
+        main.add_command(command)
+
+
+_register()

@@ -1,0 +1,235 @@
+"""Commands that look: try a text, list alerts, search, query, export, evaluate, status, doctor."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .session import Session, fail, form_options, say, shared_options
+
+if TYPE_CHECKING:
+    from .output import Form
+
+EXPORTS = (
+    "mentions_tagged",
+    "early_conversations",
+    "daily_sentiment",
+    "share_of_voice",
+    "alerts",
+)
+
+
+@click.command("try")
+@click.argument("text")
+@click.option("--lang", help="Language of the text [detected].")
+@shared_options
+@form_options
+def try_(session: Session, text: str, lang: str | None, form: Form) -> None:
+    """Show the tags of TEXT with probabilities and matched spans; stores nothing."""
+    from .examine import examine
+    from .output import emit
+
+    result = examine(session.parts, text, lang)
+    if form == "json":
+        click.echo(json.dumps(result, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"language: {result['lang']} ({result['lang_score']:.2f})")
+    emit(result["tags"], form)
+    if result["matches"]:
+        click.echo()
+        emit(result["matches"], form)
+
+
+@click.group()
+def alerts() -> None:
+    """List alerts, or show one with its conversation."""
+
+
+@alerts.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@shared_options
+@form_options
+def alerts_list(session: Session, limit: int, form: Form) -> None:
+    """Alerts, strongest first."""
+    from .alerts import listing
+    from .output import emit
+
+    with session.open() as store:
+        emit(listing(store, limit=limit), form)
+
+
+@alerts.command("show")
+@click.argument("number", type=int)
+@click.option("--language", type=click.Choice(["en", "es"]), default="en", show_default=True)
+@shared_options
+def alerts_show(session: Session, number: int, language: str) -> None:
+    """The alert NUMBER as the e-mail tells it."""
+    from .cli import clock
+    from .digest import alert_message
+    from .messages import render_alert
+
+    with session.open() as store:
+        message = alert_message(store, str(number), now=clock())
+    if message is None:
+        fail(f"there is no open alert {number}: `listener alerts list` shows what there is")
+    zone = session.config.digest.timezone
+    click.echo(render_alert(message, language=language, timezone=zone).text)
+
+
+@click.command()
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@shared_options
+@form_options
+def search(session: Session, query: str, limit: int, form: Form) -> None:
+    """Search titles and texts, newest first, accents or not: café grinder, "a phrase", a OR b."""
+    import sqlite3
+
+    from .output import emit
+    from .store import open_read_only
+
+    sql = (
+        "SELECT m.id, m.published_at, m.source, m.language, m.title, m.text, m.url "
+        "FROM mentions_fts JOIN mentions m ON m.id = mentions_fts.rowid "
+        "WHERE mentions_fts MATCH ? ORDER BY mentions_fts.rowid DESC LIMIT ?"
+    )
+    with closing(open_read_only(session.database)) as connection:
+        try:
+            rows = connection.execute(sql, (query, limit)).fetchall()
+        except sqlite3.OperationalError:
+            # What people type is often no FTS5 expression ("X-200?"): look for its words then.
+            words = " ".join('"' + word.replace('"', '""') + '"' for word in query.split())
+            rows = connection.execute(sql, (words, limit)).fetchall()
+    emit(rows, form)
+
+
+@click.command()
+@click.argument("statement")
+@shared_options
+@form_options
+def sql(session: Session, statement: str, form: Form) -> None:
+    """Run a read-only SQL STATEMENT; docs/database.md tells of tables and views."""
+    import sqlite3
+
+    from .output import emit
+    from .store import open_read_only
+
+    with closing(open_read_only(session.database)) as connection:
+        try:
+            emit(connection.execute(statement).fetchall(), form)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            fail(f"SQLite says: {error}")
+
+
+@click.command()
+@click.argument("what", type=click.Choice(EXPORTS))
+@shared_options
+@form_options
+def export(session: Session, what: str, form: Form) -> None:
+    """Print a whole view or table, as in `listener export mentions_tagged --csv > mentions.csv`."""
+    from .output import emit
+    from .store import open_read_only
+
+    with closing(open_read_only(session.database)) as connection:
+        emit(connection.execute(f"SELECT * FROM {what}"), form)
+
+
+@click.command()
+@click.argument("labels", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--min", "minimum", multiple=True, help="Fail below this, as early.es.f1=0.7.")
+@shared_options
+@form_options
+def evaluate(session: Session, labels: Path, minimum: tuple[str, ...], form: Form) -> None:
+    """Measure the model on LABELS (JSON Lines), beside a regex and a TF-IDF baseline."""
+    from .measure import measure
+
+    report, table, faults, failures = measure(session.parts, labels, minimum)
+    for fault in faults:
+        say(fault)
+    if form == "json":
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        from .output import emit
+
+        emit(table, form)
+    for failure in failures:
+        say(failure)
+    if failures:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@shared_options
+@form_options
+def status(session: Session, form: Form) -> None:
+    """What is stored, what waits, and how each job last went."""
+    from .cli import clock
+    from .output import emit
+    from .status import status_rows
+
+    with session.open() as store:
+        emit(status_rows(store, now=clock()), form)
+
+
+@click.command()
+@shared_options
+@form_options
+def doctor(session: Session, form: Form) -> None:
+    """Check this machine: Python, SQLite, disk, model, database."""
+    from .checks import examine_machine
+    from .output import emit
+
+    rows = examine_machine(session.parts, session.database)
+    emit(rows, form)
+    if any(row["status"] == "failed" for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@shared_options
+@form_options
+def sources(session: Session, form: Form) -> None:
+    """Sources: what each gives, needs and costs, and which are enabled."""
+    from .checks import source_rows
+    from .output import emit
+
+    emit(source_rows(session.config), form)
+
+
+@click.command()
+@shared_options
+@form_options
+def channels(session: Session, form: Form) -> None:
+    """Channels: which are enabled, and who is reached through each."""
+    from .output import emit
+
+    config = session.config
+    emit(
+        [
+            {
+                "channel": name,
+                "enabled": getattr(config.channels, name).enabled,
+                "recipients": ", ".join(p.name for p in config.recipients if p.channel == name),
+            }
+            for name in ("outbox", "smtp")
+        ],
+        form,
+    )
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    try_,
+    alerts,
+    search,
+    sql,
+    export,
+    evaluate,
+    status,
+    doctor,
+    sources,
+    channels,
+)

@@ -1,0 +1,194 @@
+"""The collect step: ask each source, keep what fits, store page by page.
+
+One source that fails is reported and never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from connectors.base import Budget, BudgetSpent, Connector, ConnectorError, Mention, Query, RetryAt
+from nlp.matching import Matcher
+
+from .ingest import Place, postpone, read_cursor, save_page
+from .steps import Progress, ProgressOf, Stopped, document, silent
+from .store import Store, StoreError, stamp
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A configured connector.
+
+    `name` keys its cursors: that of the configuration, with `:` and a path behind it for a file.
+    """
+
+    name: str
+    connector: Connector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What one source gave for one query in one run; `status` is ok, partial, waiting or failed."""
+
+    source: str
+    query: str
+    status: str = "ok"
+    pages: int = 0
+    returned: int = 0
+    kept: int = 0
+    new: int = 0
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def collect(
+    store: Store,
+    sources: Sequence[Source],
+    queries: Sequence[Query],
+    matcher: Matcher,
+    *,
+    budget: Budget = Budget(),
+    now: datetime,
+    progress: ProgressOf = silent,
+) -> list[Collected]:
+    """Ask every source for every query; returns one row each. Stops only when the store fails.
+
+    A source that fails or asks to wait is not asked its remaining queries.
+    """
+    tick = progress("collect", None)
+    results = []
+    for source in sources:
+        asked: Sequence[Query | None] = (
+            queries if source.connector.capabilities().by_query else (None,)
+        )
+        for query in asked:
+            result = _ask(store, source, query, matcher, budget, now, tick)
+            _record(store, result, now)
+            results.append(result)
+            if result.status == "failed":
+                log.warning("%s failed: %s", source.name, result.error)
+            if result.status in ("failed", "waiting"):
+                break
+    return results
+
+
+def _ask(
+    store: Store,
+    source: Source,
+    query: Query | None,
+    matcher: Matcher,
+    budget: Budget,
+    now: datetime,
+    tick: Progress,
+) -> Collected:
+    place = Place(source.name, query.name if query else "")
+    cursor, retry_at = read_cursor(store, place)
+    result = Collected(source=place.source, query=place.query)
+    if retry_at is not None and retry_at > stamp(now):
+        return replace(result, status="waiting", error=f"asked to wait until {retry_at}")
+    keep = _keeper(store, source.connector, matcher)
+    try:
+        for page in source.connector.collect(query, cursor, budget=budget, now=now):
+            kept = keep(page.mentions)
+            new = save_page(
+                store,
+                place,
+                kept,
+                updates=page.updates,
+                cursor=page.cursor,
+                cost=page.cost,
+                now=now,
+            )
+            result = replace(
+                result,
+                pages=result.pages + 1,
+                returned=result.returned + page.returned,
+                kept=result.kept + len(kept),
+                new=result.new + new,
+                warnings=(*result.warnings, *page.warnings),
+            )
+            tick(len(kept))
+    except RetryAt as error:
+        postpone(store, place, error.when, now=now)
+        return replace(result, status="waiting", error=str(error))
+    except BudgetSpent as error:
+        return replace(result, status="partial", error=str(error))
+    except ConnectorError as error:
+        return replace(result, status="failed", error=str(error))
+    except Stopped:
+        # What is stored is told of in the runs, from which the digest says what it covers.
+        _record(store, replace(result, status="partial", error="stopped"), now)
+        raise
+    except StoreError:
+        raise
+    except Exception as error:
+        # A connector may be a plug-in or trip over something new at its site; the round goes on.
+        # The type is named, not the text, which may hold a post.
+        log.debug("%s", place.source, exc_info=True)
+        return replace(result, status="failed", error=f"unexpected {type(error).__name__}")
+    return result
+
+
+def _keeper(
+    store: Store, connector: Connector, matcher: Matcher
+) -> Callable[[Sequence[Mention]], list[Mention]]:
+    """Sites match loosely: keep what names a term of ours, and answers to what is kept already."""
+    if connector.capabilities().prefiltered:
+        return list
+
+    def keep(mentions: Sequence[Mention]) -> list[Mention]:
+        spans = matcher.match([document(m.title, m.text) for m in mentions])
+        kept = {
+            (mention.source, mention.native_id)
+            for mention, found in zip(mentions, spans, strict=True)
+            if found or _answers_stored(store, mention)
+        }
+        # Answers to answers, which may stand before what they answer.
+        while (
+            more := {
+                (mention.source, mention.native_id)
+                for mention in mentions
+                if not kept.isdisjoint(_answered(mention))
+            }
+            - kept
+        ):
+            kept |= more
+        return [mention for mention in mentions if (mention.source, mention.native_id) in kept]
+
+    return keep
+
+
+def _answered(mention: Mention) -> set[tuple[str, str]]:
+    return {(mention.source, one) for one in (mention.root_id, mention.parent_id) if one}
+
+
+def _answers_stored(store: Store, mention: Mention) -> bool:
+    return any(
+        store.value("SELECT 1 FROM mentions WHERE source = ? AND native_id = ?", identity)
+        for identity in _answered(mention)
+    )
+
+
+def _record(store: Store, result: Collected, now: datetime) -> None:
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO runs (source, query, started_at, status, pages, returned, kept, new, "
+            "warnings, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                result.source,
+                result.query,
+                stamp(now),
+                result.status,
+                result.pages,
+                result.returned,
+                result.kept,
+                result.new,
+                len(result.warnings),
+                result.error,
+            ),
+        )

@@ -1,0 +1,176 @@
+"""The pipeline: its parts made from the configuration, and one full round of its steps.
+
+Every step reads rows and writes rows, so each can be run alone, stopped and run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from connectors.base import Budget
+
+from . import __version__, alerts, analyse, conversations, rollup
+from .channels import Channel, load
+from .collect import Collected, Source, collect
+from .config import Channels, Config
+from .deliver import deliver, enqueue_digest, local_day
+from .sources import build as build_sources
+from .steps import ProgressOf, silent
+from .store import Store
+from .vocabulary import exclusions, queries, terms
+
+if TYPE_CHECKING:
+    from nlp.encoder import FunnelTagger
+    from nlp.matching import Matcher
+
+
+def _digest_of(*parts: object) -> str:
+    return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the steps need, made once from the configuration and only when a step asks for it."""
+
+    config: Config
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """Finds brand, product, competitor and category terms."""
+        from nlp.matching import Matcher
+
+        return Matcher(terms(self.config), exclusions(self.config))
+
+    @property
+    def vocabulary_version(self) -> str:
+        """Changes with the terms; mentions are then matched again."""
+        return _digest_of(terms(self.config), exclusions(self.config))
+
+    @cached_property
+    def tagger(self) -> FunnelTagger:
+        """The model; loads at its first text."""
+        from nlp.encoder import Encoder, FunnelTagger
+
+        nlp = self.config.nlp
+        return FunnelTagger(Encoder(nlp.model, threads=nlp.threads, batch_size=nlp.batch_size))
+
+    @cached_property
+    def rules(self) -> conversations.Rules:
+        """When a post counts as early: the model's thresholds, or those of the configuration."""
+        chosen = self.config.alerts
+        minimum = {str(language): least for language, least in chosen.minimum.items()}
+        return conversations.Rules(
+            thresholds={**self.tagger.thresholds, **minimum},
+            stages=chosen.stages,
+            kinds=chosen.kinds,
+        )
+
+    @property
+    def rules_version(self) -> str:
+        """Changes with the rules or the model; conversations are then judged again."""
+        return _digest_of(self.rules, self.tagger.version, self.vocabulary_version)
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """The enabled sources, with the files that are there now. Raises `BadConfig`."""
+        return build_sources(self.config)
+
+    @cached_property
+    def channels(self) -> Mapping[str, Channel]:
+        """The enabled channels by name."""
+        return open_channels(self.config.channels)
+
+
+def open_channels(channels: Channels) -> dict[str, Channel]:
+    """The enabled channels by name. Raises ConfigError when a password's variable is not set."""
+    opened: dict[str, Channel] = {}
+    if channels.outbox.enabled:
+        opened["outbox"] = load("outbox", folder=channels.outbox.folder)
+    if channels.smtp.enabled:
+        smtp = channels.smtp
+        opened["smtp"] = load(
+            "smtp",
+            host=smtp.host,
+            port=smtp.port,
+            security=smtp.security,
+            username=smtp.username,
+            password=smtp.password.reveal(os.environ) if smtp.password else None,
+            timeout=smtp.timeout_seconds,
+        )
+    return opened
+
+
+@dataclass(kw_only=True)
+class Round:
+    """What one round did."""
+
+    collected: list[Collected] = field(default_factory=list)
+    matched: int = 0
+    tagged: int = 0
+    conversations: int = 0
+    alerts: int = 0
+    to_mail: int = 0
+    delivered: Counter[str] = field(default_factory=Counter)
+
+
+def gather(
+    store: Store,
+    parts: Parts,
+    *,
+    only: Sequence[str] = (),
+    budget: Budget = Budget(),
+    now: datetime,
+    progress: ProgressOf = silent,
+) -> list[Collected]:
+    """Collect from the enabled sources (or those named in `only`)."""
+    chosen = [
+        source for source in parts.sources if not only or source.name.partition(":")[0] in only
+    ]
+    return collect(
+        store,
+        chosen,
+        queries(parts.config),
+        parts.matcher,
+        budget=budget,
+        now=now,
+        progress=progress,
+    )
+
+
+def understand(store: Store, parts: Parts, *, progress: ProgressOf = silent) -> tuple[int, int]:
+    """Match and tag what is new, refresh the roll-up; returns how many were matched and tagged."""
+    matched = analyse.match(store, parts.matcher, parts.vocabulary_version, progress=progress)
+    tagged = analyse.tag(store, parts.tagger, progress=progress)
+    rollup.refresh(store, brand=parts.config.brand.name)
+    return matched, tagged
+
+
+def watch(
+    store: Store, parts: Parts, *, now: datetime, progress: ProgressOf = silent
+) -> tuple[int, int, int]:
+    """Judge changed conversations and raise alerts; returns judged, new alerts, alerts to mail."""
+    judged = conversations.watch(store, parts.rules, parts.rules_version, progress=progress)
+    new = mailed = 0
+    if parts.config.alerts.enabled:
+        found = alerts.find(store, parts.config, now=now)
+        new, mailed = alerts.save(store, found, parts.config, now=now)
+    return judged, new, mailed
+
+
+def run_round(store: Store, parts: Parts, *, now: datetime, progress: ProgressOf = silent) -> Round:
+    """Collect, match, tag, watch, digest, deliver; repeats nothing that an earlier round did."""
+    done = Round()
+    done.collected = gather(store, parts, now=now, progress=progress)
+    done.matched, done.tagged = understand(store, parts, progress=progress)
+    done.conversations, done.alerts, done.to_mail = watch(store, parts, now=now, progress=progress)
+    if parts.config.digest.enabled:
+        enqueue_digest(store, parts.config, local_day(parts.config, now), now=now)
+    done.delivered = deliver(store, parts.config, parts.channels, now=now, progress=progress)
+    return done

@@ -1,0 +1,57 @@
+"""The hourly roll-up that digests and views read instead of grouping millions of rows."""
+
+from __future__ import annotations
+
+from .store import Store
+
+_HOURS_AT_ONCE = 500
+# ';' follows ':' in ASCII: the range holds exactly the times of one hour. A product counts for its
+# brand too, once per mention.
+_FILL = """
+WITH hours AS (SELECT hour FROM rollup_stale ORDER BY hour LIMIT :limit),
+entities AS (
+    SELECT m.id, h.hour, 'all' AS kind, '' AS name
+    FROM hours h JOIN mentions m ON m.published_at >= h.hour AND m.published_at < h.hour || ';'
+    WHERE m.text <> '' OR m.title IS NOT NULL
+),
+named AS (
+    SELECT id, hour, kind, name FROM entities
+    UNION SELECT e.id, e.hour, x.kind, x.name FROM entities e JOIN matches x ON x.mention_id = e.id
+    UNION SELECT e.id, e.hour, 'brand', :brand FROM entities e JOIN matches x ON x.mention_id = e.id
+    WHERE x.kind = 'product'
+),
+judged AS (
+    SELECT n.*, m.source, coalesce(m.language, 'und') AS language,
+        (SELECT label FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
+            AND t.kind = 'stage') AS stage,
+        (SELECT label FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
+            AND t.kind = 'sentiment') AS sentiment,
+        (SELECT score >= 0.5 FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
+            AND t.kind = 'promo') AS promo
+    FROM named n JOIN mentions m ON m.id = n.id
+)
+INSERT INTO rollup_hourly
+SELECT hour, source, language, kind, name, count(*),
+    count(*) FILTER (WHERE sentiment = 'pos'), count(*) FILTER (WHERE sentiment = 'neu'),
+    count(*) FILTER (WHERE sentiment = 'neg'), count(*) FILTER (WHERE stage = 'awareness'),
+    count(*) FILTER (WHERE stage = 'consideration'), count(*) FILTER (WHERE stage = 'decision'),
+    count(*) FILTER (WHERE stage = 'post_purchase'), count(*) FILTER (WHERE promo)
+FROM judged GROUP BY hour, source, language, kind, name
+"""
+_HOURS = "(SELECT hour FROM rollup_stale ORDER BY hour LIMIT :limit)"
+
+
+def refresh(store: Store, *, brand: str) -> int:
+    """Recount the hours whose mentions changed; returns how many hours were recounted."""
+    total = 0
+    while True:
+        with store.write() as connection:
+            values = {"limit": _HOURS_AT_ONCE, "brand": brand}
+            connection.execute(f"DELETE FROM rollup_hourly WHERE hour IN {_HOURS}", values)
+            connection.execute(_FILL, values)
+            cleared = connection.execute(
+                f"DELETE FROM rollup_stale WHERE hour IN {_HOURS}", values
+            ).rowcount
+        total += cleared
+        if cleared < _HOURS_AT_ONCE:
+            return total

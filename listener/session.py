@@ -1,0 +1,164 @@
+"""What every command shares: configuration, database, lock, and errors that end as one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .pipeline import Parts
+    from .store import Store
+
+Command = Callable[..., Any]
+CONFIG_FILE = Path("config.toml")
+
+
+@dataclass
+class Session:
+    """One invocation: where the configuration and the database are, read when first needed."""
+
+    config_path: Path | None = None
+    db: Path | None = None
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration of -c, else ./config.toml, else the built-in sample configuration."""
+        from . import config
+
+        if self.config_path is not None:
+            return config.load(self.config_path)
+        if CONFIG_FILE.is_file():
+            return config.load(CONFIG_FILE)
+        say("No config.toml here: using the built-in sample. `listener init` writes one to edit.")
+        return config.default()
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Matcher, model, sources and channels, each made when first needed."""
+        from .pipeline import Parts
+
+        return Parts(self.config)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file: --db, else the configured one."""
+        return self.db or self.config.database.path
+
+    def open(self) -> Store:
+        """The database for reading, and for writing under `writing`."""
+        from .store import Store
+
+        return Store(self.database)
+
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """The database, with the lock that keeps a second writer out."""
+        from filelock import FileLock, Timeout
+
+        path = self.database
+        try:
+            lock = FileLock(path.with_name(path.name + ".lock"), blocking=False)
+            with lock, self.open() as store:
+                yield store
+        except Timeout:
+            fail(
+                f"another Listener is writing to {path}: wait until it is done or stop it, "
+                "then run this again"
+            )
+        except PermissionError as error:
+            fail(f"{error.filename}: not writable; make the folder writable or set [database] path")
+
+
+def say(text: str) -> None:
+    """Talk to the person, on stderr."""
+    click.echo(text, err=True)
+
+
+def fail(text: str) -> NoReturn:
+    """End with one sentence and exit code 1."""
+    raise click.ClickException(text)
+
+
+def shared_options(command: Command) -> Command:
+    """-c/--config and --db, the same on every command; hands the command a `Session`."""
+
+    @click.pass_context
+    def wrapper(
+        context: click.Context, /, config: Path | None, db: Path | None, **arguments: Any
+    ) -> Any:
+        parent = context.find_root().obj or Session()
+        session = Session(config or parent.config_path, db or parent.db)
+        return context.invoke(command, session, **arguments)
+
+    return location_options(update_wrapper(wrapper, command))
+
+
+def location_options(command: Command) -> Command:
+    """The two options that say where things are."""
+    path = click.Path(path_type=Path, dir_okay=False)
+    for option in (
+        click.option("--db", type=path, help="SQLite file instead of the configured one."),
+        click.option("-c", "--config", type=path, help="Configuration file [./config.toml]."),
+    ):
+        command = option(command)
+    return command
+
+
+def form_options(command: Command) -> Command:
+    """--json, --csv and --table for commands that print rows; the parameter is `form`."""
+    for form in ("csv", "json", "table"):
+        command = click.option(
+            f"--{form}",
+            "form",
+            flag_value=form,
+            default="table" if form == "table" else None,
+            help=f"Print rows as {'a table' if form == 'table' else form.upper()}.",
+        )(command)
+    return command
+
+
+class Commands(click.Group):
+    """A group whose commands end with one sentence for every error that says its own fix."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were added: the order in which people need them."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Exit 1 for what failed, 2 for a configuration that cannot work, 130 for Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            say("Stopped. What was done is stored; run the command again to go on.")
+            ctx.exit(130)
+        except BrokenPipeError:
+            # The reader of our output has gone, as in `listener sql ... | head`.
+            sys.stderr.close()
+            ctx.exit(0)
+        except Exception as error:
+            known = _known_errors()
+            if isinstance(error, known):
+                say(f"Error: {error}")
+                ctx.exit(2 if type(error).__name__ in ("ConfigError", "BadConfig") else 1)
+            raise
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """Errors whose text is a sentence with the fix; imported here so that --help stays quick."""
+    from connectors.base import ConnectorError
+    from nlp.base import NlpError
+
+    from .config import ConfigError
+    from .store import StoreError
+
+    return ConnectorError, NlpError, ConfigError, StoreError

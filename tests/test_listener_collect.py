@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import (
+    NOW,
+    FakeConnector,
+    at,
+    config,
+    matcher,
+    mention,
+    page,
+    put,
+    store_in,
+    tombstone,
+)
+
+from connectors.base import (
+    BadConfig,
+    Budget,
+    BudgetSpent,
+    Connector,
+    ConnectorError,
+    Cost,
+    Cursor,
+    NeedsAuth,
+    Page,
+    Query,
+    RetryAt,
+    Transient,
+)
+from listener.collect import Collected, Source, collect
+from listener.ingest import Place, read_cursor
+from listener.steps import Stopped
+from listener.store import Store, StoreError
+from listener.vocabulary import queries
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    yield from store_in(tmp_path)
+
+
+def gather(
+    store: Store,
+    *connectors: Connector,
+    hours: float = 0,
+    asked: Sequence[Query] = (),
+    budget: Budget = Budget(),
+) -> list[Collected]:
+    sources = [Source(name=f"s{n}", connector=one) for n, one in enumerate(connectors, 1)]
+    return collect(store, sources, asked, matcher(), budget=budget, now=at(hours))
+
+
+def ids(store: Store) -> list[str]:
+    rows = store.rows("SELECT native_id FROM mentions ORDER BY native_id")
+    return [row["native_id"] for row in rows]
+
+
+def loose(*pages: Page, error: Exception | None = None) -> FakeConnector:
+    return FakeConnector(pages, prefiltered=False, error=error)
+
+
+# -- pages
+
+
+def test_pages_cursors_and_counts(store: Store) -> None:
+    connector = FakeConnector(
+        [page(mention("1"), mention("2"), returned=5), page(mention("3"), returned=2), page()]
+    )
+    (result,) = gather(store, connector)
+    assert result == Collected(source="s1", query="", pages=3, returned=7, kept=3, new=3)
+    assert ids(store) == ["1", "2", "3"]
+    (run,) = store.rows("SELECT * FROM runs")
+    assert (run["source"], run["status"], run["started_at"]) == ("s1", "ok", "2026-03-10T12:00:00Z")
+    assert [run[key] for key in ("pages", "returned", "kept", "new", "error")] == [3, 7, 3, 3, None]
+    (again,) = gather(store, connector)
+    assert (again.returned, again.kept, again.new) == (7, 3, 0)
+
+
+def test_the_cursor_of_the_last_page_is_given_back(store: Store) -> None:
+    connector = FakeConnector([page(mention("1")), page(mention("2"))])
+    gather(store, connector)
+    gather(store, connector)
+    assert connector.asked == [(None, None), (None, {"last": "2"})]
+
+
+def test_each_query_has_its_own_cursor(store: Store) -> None:
+    asked = queries(config())
+    connector = FakeConnector([page(mention("1"))], by_query=True)
+    results = gather(store, connector, asked=asked)
+    assert [result.query for result in results] == [query.name for query in asked]
+    assert len(asked) > 2
+    gather(store, connector, asked=asked[:1])
+    assert connector.asked[-1] == (asked[0].name, {"last": "1"})
+    assert read_cursor(store, Place("s1", asked[1].name))[0] == {"last": "1"}
+
+
+def test_warnings_are_counted_and_told(store: Store) -> None:
+    pages = [Page(warnings=("line 3: no date",)), Page(warnings=("line 9: no id", "line 11"))]
+    (result,) = gather(store, FakeConnector(pages))
+    assert result.warnings == ("line 3: no date", "line 9: no id", "line 11")
+    assert store.value("SELECT warnings FROM runs") == 3
+
+
+def test_spend_is_written_down(store: Store) -> None:
+    cost = Cost(requests=1, resources=2, micro_dollars=30)
+    gather(store, FakeConnector([page(mention("1"), cost=cost), page(mention("2"), cost=cost)]))
+    (spent,) = store.rows("SELECT sum(requests), sum(resources), sum(micro_dollars) FROM spend")
+    assert tuple(spent) == (2, 4, 60)
+
+
+# -- faults
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "note"),
+    [
+        (Transient("no network"), "failed", "no network"),
+        (NeedsAuth("set TOKEN"), "failed", "set TOKEN"),
+        (BadConfig("no such feed"), "failed", "no such feed"),
+        (ConnectorError("odd"), "failed", "odd"),
+        (BudgetSpent("3 pages left"), "partial", "3 pages left"),
+        (RetryAt(at(1)), "waiting", "rate limited; next try at 2026-03-10 13:00:00 UTC"),
+        (KeyError("private words"), "failed", "unexpected KeyError"),
+        (RecursionError("private words"), "failed", "unexpected RecursionError"),
+    ],
+)
+def test_a_source_that_fails_keeps_its_pages_and_stops_no_other(
+    store: Store, error: Exception, status: str, note: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bad = FakeConnector([page(mention("1"), returned=4)], error=error)
+    good = FakeConnector([page(mention("2"))])
+    first, second = gather(store, bad, good)
+    assert (first.status, first.error) == (status, note)
+    assert (first.pages, first.returned, first.new) == (1, 4, 1)
+    assert (second.source, second.status, second.new) == ("s2", "ok", 1)
+    assert ids(store) == ["1", "2"]
+    assert read_cursor(store, Place("s1", ""))[0] == {"last": "1"}
+    rows = store.rows("SELECT status, error FROM runs ORDER BY id")
+    assert [tuple(row) for row in rows] == [(status, note), ("ok", None)]
+    assert "private" not in caplog.text
+
+
+def test_a_failed_source_is_not_asked_its_other_queries(store: Store) -> None:
+    connector = FakeConnector(error=Transient("no network"), by_query=True)
+    results = gather(store, connector, asked=queries(config()))
+    assert [result.status for result in results] == ["failed"]
+    assert len(connector.asked) == 1
+
+
+def test_a_spent_budget_does_not_stop_other_queries(store: Store) -> None:
+    asked = queries(config())
+    connector = FakeConnector(error=BudgetSpent("later"), by_query=True)
+    results = gather(store, connector, asked=asked)
+    assert [result.status for result in results] == ["partial"] * len(asked)
+
+
+def test_a_wait_is_kept_over_restarts_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "listener.db"
+    connector = FakeConnector([page(mention("1"))], error=RetryAt(at(2)))
+    with Store(path) as store:
+        assert gather(store, connector)[0].status == "waiting"
+    with Store(path) as store:
+        (result,) = gather(store, connector, hours=1.9)
+        assert (result.status, result.pages) == ("waiting", 0)
+        assert result.error == "asked to wait until 2026-03-10T14:00:00Z"
+        assert len(connector.asked) == 1
+        assert gather(store, FakeConnector([page(mention("2"))]), hours=2)[0].status == "ok"
+        assert read_cursor(store, Place("s1", "")) == ({"last": "2"}, None)
+        assert gather(store, connector, hours=1)[0].pages == 1
+
+
+def test_a_site_that_asks_to_wait_is_asked_nothing_else(store: Store) -> None:
+    asked = queries(config())
+
+    class Limited(FakeConnector):
+        def collect(
+            self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: object
+        ) -> Iterator[Page]:
+            self.asked.append((query.name if query else None, cursor))
+            yield page(mention(str(len(self.asked))))
+            if len(self.asked) == 2:
+                raise RetryAt(at(2))
+
+    connector = Limited(by_query=True)
+    other = FakeConnector([page(mention("other"))])
+    results = gather(store, connector, other, asked=asked)
+    assert [result.status for result in results] == ["ok", "waiting", "ok"]
+    results = gather(store, connector, other, asked=asked, hours=1)
+    assert [result.status for result in results] == ["waiting", "ok"]
+    assert len(connector.asked) == 2
+    results = gather(store, connector, asked=asked, hours=2)
+    assert [result.status for result in results] == ["ok"] * len(asked)
+
+
+def test_a_store_that_fails_ends_the_round(store: Store) -> None:
+    pages = store.value("PRAGMA page_count")
+    store.rows(f"PRAGMA max_page_count = {pages + 2}")
+    full = FakeConnector([page(mention("1", "x" * 100_000))])
+    after = FakeConnector([page(mention("2"))])
+    with pytest.raises(StoreError, match="disk is full"):
+        gather(store, full, after)
+    assert after.asked == []
+    assert ids(store) == []
+
+
+def test_a_stop_keeps_the_pages_before_it(store: Store) -> None:
+    def stop(_: int) -> None:
+        raise Stopped
+
+    connector = FakeConnector([page(mention("1")), page(mention("2"))])
+    source = Source(name="s1", connector=connector)
+    with pytest.raises(Stopped):
+        collect(store, [source], [], matcher(), now=NOW, progress=lambda _n, _t: stop)
+    assert ids(store) == ["1"]
+    assert read_cursor(store, Place("s1", ""))[0] == {"last": "1"}
+    (run,) = store.rows("SELECT status, error, pages, new FROM runs")
+    assert tuple(run) == ("partial", "stopped", 1, 1)
+
+
+# -- what is kept
+
+
+def test_loose_records_must_name_something_of_ours(store: Store) -> None:
+    records = page(
+        mention("1", "About my Lumora"),
+        mention("2", "About the weather"),
+        mention("3", "the weather", title="MOKETTO or not"),
+        mention("4", ""),
+    )
+    (result,) = gather(store, loose(records))
+    assert (result.returned, result.kept, result.new) == (4, 2, 2)
+    assert ids(store) == ["1", "3"]
+
+
+def test_chosen_records_are_kept_as_they_are(store: Store) -> None:
+    (result,) = gather(store, FakeConnector([page(mention("1", "About the weather"))]))
+    assert (result.kept, ids(store)) == (1, ["1"])
+
+
+@pytest.mark.parametrize("link", ["parent_id", "root_id"])
+def test_answers_to_what_is_kept_are_kept(store: Store, link: str) -> None:
+    put(store, mention("stored", "anything"), mention("stored", "x", source="elsewhere"))
+
+    def to(native_id: str) -> dict[str, Any]:
+        return {link: native_id}
+
+    records = page(
+        mention("1", "yes", **to("stored")),
+        mention("2", "Lumora"),
+        mention("3", "no", **to("2")),
+        mention("4", "why", **to("unknown")),
+        mention("5", "why", **to("stored"), source="other"),
+    )
+    (result,) = gather(store, loose(records))
+    assert (result.returned, result.kept) == (5, 3)
+    assert ids(store) == ["1", "2", "3", "stored", "stored"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_answers_to_answers_are_kept_in_any_order(store: Store, order: tuple[int, ...]) -> None:
+    records = [
+        mention("1", "Lumora"),
+        mention("2", "yes", parent_id="1"),
+        mention("3", "no", parent_id="2"),
+        mention("4", "maybe", parent_id="9"),
+    ]
+    gather(store, loose(page(*(records[n] for n in order))))
+    assert ids(store) == ["1", "2", "3"]
+
+
+def test_what_was_taken_down_counts_as_no_new_post(store: Store) -> None:
+    put(store, mention("1", "Lumora"), updates=[tombstone("1")])
+    (result,) = gather(store, loose(page(mention("1", "Lumora"), mention("2", "Lumora"))))
+    assert (result.kept, result.new) == (2, 1)
+
+
+def test_no_sources(store: Store) -> None:
+    assert gather(store) == []

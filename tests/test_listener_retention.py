@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from builders import (
+    ASKS,
+    RECIPIENTS,
+    FakeTagger,
+    MemoryChannel,
+    analyse,
+    at,
+    config,
+    mention,
+    put,
+    store_in,
+)
+
+from listener import retention
+from listener.alerts import find, save
+from listener.config import Retention
+from listener.deliver import deliver
+from listener.retention import prune
+from listener.steps import Stopped
+from listener.store import Store
+
+ASK = "Which espresso machine is good?"
+TAGGER = FakeTagger({ASK: ASKS})
+DAY = 24.0
+TWO_DAYS = Retention(mentions_days=2, raw_days=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    yield from store_in(tmp_path)
+
+
+def silent(_: int) -> None:
+    """Nobody looks on."""
+
+
+def age(
+    store: Store, days: float, settings: Retention = TWO_DAYS, tick: Callable[[int], None] = silent
+) -> int:
+    return prune(store, settings, now=at(days * DAY), tick=tick)
+
+
+def ids(store: Store, where: str = "true") -> list[str]:
+    rows = store.rows(f"SELECT native_id FROM mentions WHERE {where} ORDER BY native_id")
+    return [row["native_id"] for row in rows]
+
+
+def count(store: Store, table: str) -> int:
+    return int(store.value(f"SELECT count(*) FROM {table}"))
+
+
+def test_age_counts_from_first_sight(store: Store) -> None:
+    put(store, mention("published long ago", published_at=at(-900 * DAY)), now=at(DAY))
+    put(store, mention("seen long ago", published_at=at(900 * DAY)), now=at(0))
+    put(store, mention("seen long ago"), now=at(DAY))
+    assert age(store, 2) == 0
+    assert age(store, 2.5) == 1
+    assert ids(store) == ["published long ago"]
+    assert age(store, 4) == 1
+    assert ids(store) == []
+
+
+def test_raw_records_go_first(store: Store) -> None:
+    put(store, mention("1", raw={"a": 1}), now=at(0))
+    put(store, mention("2", raw={"a": 1}), now=at(DAY))
+    assert age(store, 1.5) == 0
+    assert ids(store) == ["1", "2"]
+    assert ids(store, "raw IS NOT NULL") == ["2"]
+
+
+def test_zero_keeps_for_ever(store: Store) -> None:
+    put(store, mention("1", raw={"a": 1}))
+    assert age(store, 9999, Retention(mentions_days=0, raw_days=0)) == 0
+    assert ids(store, "raw IS NOT NULL") == ["1"]
+    assert age(store, 9999, Retention(mentions_days=0, raw_days=1)) == 0
+    assert ids(store, "raw IS NULL") == ["1"]
+
+
+def test_everything_about_it_goes(store: Store) -> None:
+    put(store, mention("1", ASK, by="ana", raw={"a": 1}))
+    analyse(store, TAGGER)
+    save(store, find(store, config(), now=at(0)), config(), now=at(0))
+    assert age(store, 3) == 1
+    for table in (
+        *("mentions", "authors", "conversations", "conversation_events", "alerts"),
+        *("matches", "tags", "work"),
+    ):
+        assert count(store, table) == 0, table
+    assert store.rows("SELECT rowid FROM mentions_fts WHERE mentions_fts MATCH 'espresso'") == []
+    assert store.rows("SELECT hour FROM rollup_stale") != []
+
+
+def test_authors_with_other_posts_stay(store: Store) -> None:
+    put(store, mention("1", by="ana"), mention("2", by="ben"), now=at(0))
+    put(store, mention("3", by="ana"), now=at(DAY))
+    age(store, 2.5)
+    assert [row["handle"] for row in store.rows("SELECT handle FROM authors")] == ["@ana"]
+
+
+def test_a_thinned_conversation_is_judged_again(store: Store) -> None:
+    put(store, mention("1", ASK, by="ana"), now=at(0))
+    put(
+        store,
+        mention("2", "no idea", by="ben", parent_id="1", published_at=at(1)),
+        mention("3", "me neither", by="cleo", parent_id="1", published_at=at(2)),
+        now=at(DAY),
+    )
+    analyse(store, TAGGER)
+    assert store.value("SELECT state FROM conversations") == "early"
+    assert age(store, 2.5) == 1
+    analyse(store, TAGGER)
+    (row,) = store.rows("SELECT * FROM conversations")
+    assert (row["state"], row["mentions"], row["authors"]) == ("quiet", 2, 2)
+    assert row["early_mention_id"] is None
+    assert row["started_at"] == "2026-03-10T13:00:00Z"
+
+
+def test_a_message_about_what_has_gone_is_not_sent(store: Store) -> None:
+    put(store, mention("1", ASK))
+    analyse(store, TAGGER)
+    settings = config(RECIPIENTS)
+    save(store, find(store, settings, now=at(0)), settings, now=at(0))
+    age(store, 3)
+    channel = MemoryChannel()
+    assert deliver(store, settings, {"outbox": channel}, now=at(3 * DAY)) == {"stale": 2}
+    assert channel.sent == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_batches(store: Store, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(retention, "_BATCH", size)
+    put(store, mention("0"), *(mention(str(n), by=f"a{n}", parent_id="0") for n in range(1, 5)))
+    analyse(store, TAGGER)
+    ticks: list[int] = []
+    assert age(store, 3, tick=ticks.append) == 5
+    assert sum(ticks) == 5
+    assert max(ticks) <= size
+    assert ids(store) == []
+    assert count(store, "conversations") == count(store, "authors") == 0
+
+
+def test_a_stop_in_the_middle_leaves_a_sound_database(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 2)
+    put(store, mention("0", ASK), *(mention(str(n), parent_id="0") for n in range(1, 5)))
+    analyse(store, TAGGER)
+
+    def stop(_: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        age(store, 3, tick=stop)
+    assert count(store, "mentions") == 3
+    analyse(store, TAGGER)
+    assert store.value("SELECT mentions FROM conversations") == 3
+    assert age(store, 3) == 3
+    assert store.rows("PRAGMA foreign_key_check") == []
