@@ -1,11 +1,14 @@
 """Write the generated parts of the documents: `python docs/generate.py`; a test finds stale ones.
 
 Generated: docs/configuration.md, and in README.md what stands between `<!-- NAME -->` and
-`<!-- /NAME -->` for the tables of commands and sources.
+`<!-- /NAME -->`: the output of a first round and the tables of commands and sources.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,13 +60,26 @@ def sources() -> str:
 def readme(text: str) -> str:
     """README with its generated parts made anew."""
     for name, made in (("commands", commands()), ("sources", sources())):
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, after = text.index(start) + len(start), text.index(end)
-        text = f"{text[:before]}{made}\n{text[after:]}"
+        text = _between(text, name, made)
     return text
+
+
+def _between(text: str, name: str, made: str) -> str:
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, after = text.index(start) + len(start), text.index(end)
+    return f"{text[:before]}{made}\n{text[after:]}"
+
+
+def first_round() -> str:
+    """What the first round prints, run now in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "listener", "run", "--once"]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    lines = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    return f"```text\n{lines}\n```"
 
 
 if __name__ == "__main__":
     path = ROOT / "README.md"
-    path.write_text(readme(path.read_text("utf-8")), "utf-8")
+    path.write_text(_between(readme(path.read_text("utf-8")), "output", first_round()), "utf-8")
     (ROOT / "docs" / "configuration.md").write_text(reference(), "utf-8")

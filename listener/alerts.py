@@ -8,6 +8,7 @@ and told of in the digest. Older ones (an import of last year's posts, say) are 
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def find(store: Store, config: Config, *, now: datetime) -> list[Alert]:
     ]
 
 
-def _reasons(store: Store, row: Any) -> list[dict[str, Any]]:
+def _reasons(store: Store, row: sqlite3.Row) -> list[dict[str, Any]]:
     """Why, as codes with values; each quote is a literal part of the post."""
     text = document(row["title"], row["text"])
     reasons: list[dict[str, Any]] = [
@@ -142,7 +143,9 @@ def save(
     return new, mailed
 
 
-def enqueue(connection: Any, kind: str, ref: str, recipient: Recipient, *, now: datetime) -> bool:
+def enqueue(
+    connection: sqlite3.Connection, kind: str, ref: str, recipient: Recipient, *, now: datetime
+) -> bool:
     """Put one message into the outbox; False when it is there already (sent or not)."""
     inserted = connection.execute(
         "INSERT INTO deliveries (kind, ref, recipient, channel, message_id, created_at, "

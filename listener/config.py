@@ -38,7 +38,6 @@ from .config_fields import (
     Phrase,
     Phrases,
     Probability,
-    Prose,
     Seconds,
     Secret,
     Section,
@@ -84,7 +83,6 @@ class Brand(Product):
     """The brand that Listener works for."""
 
     handles: tuple[Handle, ...] = Field((), description="Accounts on any network, such as @lumora.")
-    description: Prose = Field("", description="What it makes and for whom, in a sentence or two.")
 
 
 class Competitor(Brand):
@@ -115,9 +113,6 @@ class Nlp(Section):
     )
     model: FilePath | None = Field(
         None, description="Folder of another model; without one the shipped model is used."
-    )
-    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = Field(
-        ("en", "es"), description="Languages that are looked for."
     )
 
 

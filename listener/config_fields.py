@@ -170,7 +170,6 @@ Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_one_line)
 ]
 Label = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_one_line)]
-Prose = Annotated[str, StringConstraints(strip_whitespace=True)]
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
 Minutes = Annotated[int, Strict(), Field(ge=1, le=60 * 24 * 31)]

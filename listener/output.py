@@ -42,7 +42,7 @@ def emit(rows: Iterable[Any], form: Form) -> None:
             # Text, not markup: a post must not colour the terminal or move its cursor.
             table.add_row(*(Text(clean("" if v is None else str(v), _CELL)) for v in row.values()))
         # Piped output has no width of its own; tables there are for people too.
-        width = None if sys.stdout.isatty() else 160
+        width = None if sys.stdout.isatty() else 120
         Console(highlight=False, width=width).print(table)
 
 

@@ -14,7 +14,7 @@ from .store import Store, open_read_only
 EXAMPLES = (
     (
         "Conversations in which the choice is still open",
-        "SELECT probability, stage, language, about, substr(text, 1, 60) AS text\n"
+        "SELECT probability, stage, language, about, substr(text, 1, 45) AS text\n"
         "FROM early_conversations LIMIT 5",
     ),
     (
@@ -30,6 +30,7 @@ EXAMPLES = (
         "FROM daily_sentiment WHERE kind IN ('brand', 'competitor') GROUP BY name ORDER BY name",
     ),
 )
+_FATES = "SELECT fate, count(*) AS n FROM alerts GROUP BY fate"
 
 
 def show(store: Store, config: Config, done: Round) -> None:
@@ -60,9 +61,13 @@ def show(store: Store, config: Config, done: Round) -> None:
         "table",
     )
     early = store.value("SELECT count(*) FROM conversations WHERE state = 'early'")
+    click.echo(f"\nConversations in which the choice is open: {early}. New alerts: {done.alerts}.")
+    fates = {row["fate"]: row["n"] for row in store.rows(_FATES)}
+    limit, hours = config.alerts.max_per_day, config.alerts.max_age_hours
     click.echo(
-        f"\nConversations in which the choice is open: {early}. New alerts: {done.alerts}, "
-        f"of them mailed: {done.to_mail} (younger than {config.alerts.max_age_hours} hours)."
+        f"Of all alerts {fates.get('mailed', 0)} were mailed (at most {limit} a day), "
+        f"{fates.get('held', 0)} held back for the digest,\n"
+        f"{fates.get('listed', 0)} only listed (older than {hours} hours)."
     )
     sent = ", ".join(f"{count} {status}" for status, count in done.delivered.items())
     click.echo(f"Messages: {sent or 'none due'}.")

@@ -1,4 +1,4 @@
-"""Texts to tags: language, matched terms, sentiment, purchase intent and stage of the buying journey.
+"""Texts to tags: language, matched terms, sentiment, purchase intent, stage of the journey.
 
 This package knows nothing of sites, storage or scheduling. Importing it loads no model library.
 """

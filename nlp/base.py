@@ -39,9 +39,9 @@ class ModelMissing(NlpError):
 class Tag:
     """One statement about one text.
 
-    `kind` is a head ("stage", "intent", "early", "signal", "sentiment", "promo"), `label` its value,
-    `score` a calibrated probability in [0, 1]. `start` and `end` are offsets in code points into the
-    text, end exclusive; both are None when the tag is about the whole text.
+    `kind` is a head ("stage", "intent", "early", "signal", "sentiment", "promo"), `label` its
+    value, `score` a calibrated probability in [0, 1]. `start` and `end` are offsets in code points
+    into the text, end exclusive; both are None when the tag is about the whole text.
     """
 
     kind: str

@@ -208,7 +208,7 @@ def test_the_error_is_readable_and_names_the_file() -> None:
         (BRAND + "[sources.plugins.Mine]", "sources.plugins.Mine", "lower-case"),
         (BRAND + '[nlp]\nthreads = "2"', "nlp.threads", "must be a whole number, not text"),
         (BRAND + '[nlp]\nmodel = ""', "nlp.model", "is empty"),
-        (BRAND + "[nlp]\nlanguages = []", "nlp.languages", "at least 1"),
+        (BRAND + "[alerts]\nstages = []", "alerts.stages", "at least 1"),
         (BRAND + "[database]\npath = 1", "database.path", "must be a path, not a whole number"),
         (BRAND + "[alerts]\nminimum = { en = 1.5 }", "alerts.minimum.en", "too large"),
         (BRAND + "[alerts]\nminimum = { en = nan }", "alerts.minimum.en", "ordinary number"),
