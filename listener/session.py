@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,17 +65,26 @@ class Session:
         from filelock import FileLock, Timeout
 
         path = self.database
+        folder = path.absolute().parent
+        # Asked first, since the lock takes a folder that it cannot write for one that is locked.
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            fail(
+                f"{folder} is not there or not writable: make it, make it writable, or set "
+                "[database] path"
+            )
+        lock = FileLock(path.with_name(path.name + ".lock"), blocking=False)
         try:
-            lock = FileLock(path.with_name(path.name + ".lock"), blocking=False)
-            with lock, self.open() as store:
-                yield store
+            lock.acquire()
         except Timeout:
             fail(
                 f"another Listener is writing to {path}: wait until it is done or stop it, "
                 "then run this again"
             )
-        except PermissionError as error:
-            fail(f"{error.filename}: not writable; make the folder writable or set [database] path")
+        try:
+            with self.open() as store:
+                yield store
+        finally:
+            lock.release()
 
 
 def say(text: str) -> None:

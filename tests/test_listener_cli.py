@@ -154,6 +154,15 @@ def test_a_second_writer_is_refused(folder: Path) -> None:
     assert run("import", "posts.jsonl").exit_code == 0
 
 
+@pytest.mark.parametrize("place", ["posts.jsonl/x.db", "missing/x.db", "."])
+def test_a_place_that_cannot_be_written_is_named(folder: Path, place: str) -> None:
+    lines(folder / "posts.jsonl", GOOD)
+    result = run("import", "posts.jsonl", "--db", place)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.output
+    assert "writ" in result.output or "directory" in result.output
+
+
 def test_a_newer_database_is_refused_untouched(folder: Path) -> None:
     Store("listener.db").close()
     with sqlite3.connect("listener.db") as connection:
