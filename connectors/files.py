@@ -7,6 +7,7 @@ import difflib
 import gzip
 import hashlib
 import logging
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ _TAIL = 4_096
 _SHOWN_LINES = 10
 _TABLES = (".csv", ".tsv", ".tab")
 _JSON = (".json", ".jsonl", ".ndjson")
+_ENDINGS = re.compile(rf"({'|'.join(map(re.escape, ('.gz', *_TABLES, *_JSON)))})+$")
+_REPEATED = "with an id that came before"
 
 
 class FileConnector(ABC):
@@ -64,12 +67,15 @@ class FileConnector(ABC):
         self._columns = check_columns(mapping)
         self._source = source
         self._page_size = page_size
+        digest = hashlib.sha256(os.fsencode(os.path.realpath(self._path)))
+        self._prefix = f"{digest.hexdigest()[:8]}:"
 
     @property
     def source(self) -> str:
         """The source given, else the one of records that do not name theirs: the file's name.
 
-        Ids of two exports are not those of one site, so two files do not share a source.
+        Ids of two exports are not those of one site, so ids of such records begin with 8 hex digits
+        of the SHA-256 of the file's path: two files of one name do not share ids.
         """
         return self._source or _source_of(self._path)
 
@@ -81,9 +87,16 @@ class FileConnector(ABC):
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
         """What stands in the file after `start`; errors do not name the file."""
 
-    @abstractmethod
     def _mentions(self, value: object, now: datetime) -> Mapped:
         """What one record gives; raises OddRecord."""
+        return to_mentions(
+            value,
+            columns=self._columns,
+            source=self._source,
+            unnamed=self.source,
+            prefix=self._prefix,
+            now=now,
+        )
 
     def _grows(self, stream: IO[bytes]) -> bool:
         """Whether a longer file only has more at its end, so that reading can go on there."""
@@ -147,7 +160,7 @@ class FileConnector(ABC):
                             f"{self._path.name}: the budget is used up; the file goes on after "
                             f"line {draft.after.line}"
                         )
-                    draft = _Draft(draft.after, limit=min(self._page_size, left))
+                    draft = _Draft(draft.after, draft.seen, limit=min(self._page_size, left))
                 draft.add(record, self._mentions, now)
                 full = draft.full
         except (BadConfig, Transient):
@@ -178,11 +191,6 @@ class JsonLines(FileConnector):
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
         return (json_lines if is_lines(stream) else json_values)(stream, start)
 
-    def _mentions(self, value: object, now: datetime) -> Mapped:
-        return to_mentions(
-            value, columns=self._columns, source=self._source, unnamed=self.source, now=now
-        )
-
 
 class Csv(FileConnector):
     """Posts as a table with a header: comma, semicolon or tab between the columns."""
@@ -202,11 +210,6 @@ class Csv(FileConnector):
         if columns:
             _check_header(columns, self._columns)
         return rows
-
-    def _mentions(self, value: object, now: datetime) -> Mapped:
-        return to_mentions(
-            value, columns=self._columns, source=self._source, unnamed=self.source, now=now
-        )
 
 
 def open_file(
@@ -251,7 +254,7 @@ def _detect(path: Path) -> str:
 
 def _source_of(path: Path) -> str:
     """The name of a file without its endings as a source name: `Mi export.csv` is mi-export."""
-    name = path.name.lower().partition(".")[0]
+    name = _ENDINGS.sub("", path.name.lower())
     return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-_")[:32] or "file"
 
 
@@ -327,9 +330,10 @@ def _digest(path: Path, start: int, end: int) -> str:
 
 @dataclass(slots=True)
 class _Draft:
-    """A page in the making."""
+    """A page in the making. `seen` are the hashes of the ids given so far, on all pages."""
 
     after: Place
+    seen: set[int] = field(default_factory=set)
     limit: int = PAGE_SIZE
     mentions: list[Mention] = field(default_factory=list)
     lines: dict[str, list[int]] = field(default_factory=dict)
@@ -358,6 +362,12 @@ class _Draft:
             self.lines.setdefault(f"skipped, {skipped}", []).append(record.line)
         for note in (*record.notes, *mapped.notes):
             self.lines.setdefault(note, []).append(record.line)
+        for mention in mapped.mentions:
+            # The ids themselves would fill the memory.
+            key = hash((mention.source, mention.native_id))
+            if key in self.seen:
+                self.lines.setdefault(_REPEATED, []).append(record.line)
+            self.seen.add(key)
         if record.whole:
             self.after = record.after
 

@@ -94,8 +94,8 @@ class _CheckedBackend(httpcore.NetworkBackend):
         addresses = self._resolve(host, port)
         if not self._allow_private and not all(map(is_public, addresses)):
             raise BadConfig(
-                f"{host} leads to a private address, which is refused; "
-                "set allow_private = true for this source if it is your own server"
+                f"{host} leads to a private address, which is refused; for your own server set "
+                "allow_private_addresses = true where the source has that key"
             )
         fault: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:

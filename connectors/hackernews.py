@@ -67,7 +67,8 @@ class HackerNews:
     Each term is one search, as the API has no OR of free texts; the words of a term may stand
     apart, so what comes back has to be matched again. A first run looks `first_days` back; later
     ones look again at the last `overlap`, because the index lags and posts can be edited for two
-    hours. An interrupted run goes on where it stopped. `max_pages` bounds one call of `collect`.
+    hours. An interrupted run goes on where it stopped. `max_pages` bounds each term in one call of
+    `collect`, whose whole is bounded by its budget.
     """
 
     def __init__(
@@ -105,7 +106,8 @@ class HackerNews:
     ) -> Iterator[Page]:
         """Pages of the searches, each newest first; the cursor holds the state of every term.
 
-        Raises `BudgetSpent` after the last page that the budget allows when there is more.
+        Raises `BudgetSpent` after the last page that the budget or `max_pages` allows when there is
+        more.
         """
         now = require_aware(now)
         if query is None:
@@ -116,14 +118,16 @@ class HackerNews:
         states = _states(cursor, terms)
         # Who waited longest comes first, so that no term starves under a small budget.
         order = sorted(terms, key=lambda term: states[term].polled if term in states else 0)
-        pages, given = 0, set[str]()
+        pages, given, cut = 0, set[str](), False
         for place, term in enumerate(order, start=1):
             state = states.get(term) or _State(since=_epoch(now - self._first), polled=0)
             if state.window is None:
                 state = self._next_window(state, now)
-            while state.window is not None:
-                self._stop_when_spent(query, budget, pages, len(given))
+            before = pages
+            while state.window is not None and pages - before < self._max_pages:
                 left = None if budget.mentions is None else budget.mentions - len(given)
+                if (left is not None and left <= 0) or pages == budget.pages:
+                    raise self._spent(query, pages, len(given))
                 page, window, finished = self._page(term, state.window, given, left, now)
                 state = replace(state, window=None if finished else window)
                 if finished:
@@ -132,8 +136,11 @@ class HackerNews:
                         state = self._next_window(state, now)
                 states[term] = state
                 pages += 1
-                more = state.window is not None or place < len(order)
+                more = state.window is not None or cut or place < len(order)
                 yield replace(page, cursor=_cursor(states), more=more)
+            cut = cut or state.window is not None
+        if cut:
+            raise self._spent(query, pages, len(given))
 
     def check(self, *, now: datetime) -> str:
         """One search for the newest item; raises `Transient` when there is none."""
@@ -144,13 +151,11 @@ class HackerNews:
             raise Transient(f"{self._source} answers without items; the next run tries again")
         return f"{self._source}: reachable, newest item of {_time(max(newest)):%Y-%m-%d %H:%M} UTC"
 
-    def _stop_when_spent(self, query: Query, budget: Budget, pages: int, mentions: int) -> None:
-        most = self._max_pages if budget.pages is None else min(budget.pages, self._max_pages)
-        if pages >= most or (budget.mentions is not None and mentions >= budget.mentions):
-            raise BudgetSpent(
-                f"{self._source}: the budget for query {query.name!r} ended after {pages} pages "
-                f"and {mentions} mentions; the next run goes on from there"
-            )
+    def _spent(self, query: Query, pages: int, mentions: int) -> BudgetSpent:
+        return BudgetSpent(
+            f"{self._source}: the budget for query {query.name!r} ended after {pages} pages "
+            f"and {mentions} mentions; the next run goes on from there"
+        )
 
     def _next_window(self, state: _State, now: datetime) -> _State:
         window = _Window(low=state.since - self._overlap, high=_epoch(now), top=state.since)

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -81,12 +81,16 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a record stands: nothing for a post of its own, otherwise what it answers."""
+    """Where a record stands: nothing for a post of its own, otherwise what it answers.
+
+    `prefix` goes before the ids of its mention; the ids here are without it.
+    """
 
     source: str | None = None
     shape: Shape = ""
     parent_id: str | None = None
     root_id: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +139,16 @@ def to_mentions(
     columns: Mapping[str, str] | None = None,
     source: str | None = None,
     unnamed: str = "file",
+    prefix: str = "",
     now: datetime,
 ) -> Mapped:
     """The mentions in one record: the post first, then the answers nested in it.
 
     `columns` ({field: column, or dotted path}) goes before the names in ALIASES; answers that lack
     such a column are read by those names. `source` names the source of all of them; without it a
-    platform or source column, the recognised site or `unnamed` does. A missing date becomes `now`
-    with a note. Raises OddRecord when there is no mention in it.
+    platform or source column, the recognised site or `unnamed` does. `prefix` goes before the ids
+    of `unnamed`, which no site keeps unique. A missing date becomes `now` with a note. Raises
+    OddRecord when there is no mention in it.
     """
     if not isinstance(record, Mapping):
         raise OddRecord("not an object")
@@ -153,16 +159,16 @@ def to_mentions(
     while todo:
         item, place = todo.pop()
         fields = _fields(item, columns or {}, top=item is record)
-        place = _settle(fields, place, unnamed)
+        place = _settle(fields, place, unnamed, prefix)
         native_id, root_id = _native_id(fields, place), place.root_id
         try:
             mention = _mention(fields, place, native_id, notes, now)
         except OddRecord as odd:
             skipped.append(odd.reason)
         else:
-            mentions.append(mention)
+            mentions.append(_prefixed(mention, place.prefix))
             native_id, root_id = mention.native_id, mention.root_id
-        below = _Place(place.source, place.shape, native_id, root_id or native_id)
+        below = replace(place, parent_id=native_id, root_id=root_id or native_id)
         todo += reversed([(child, below) for child in _children(item)])
     if not mentions:
         raise OddRecord(skipped[0])
@@ -202,11 +208,13 @@ def _children(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield from (child for child in found if isinstance(child, Mapping))
 
 
-def _settle(fields: _Fields, place: _Place, unnamed: str) -> _Place:
-    """`place` with source and shape known."""
+def _settle(fields: _Fields, place: _Place, unnamed: str, prefix: str) -> _Place:
+    """`place` with source, shape and prefix known."""
     named = fields.read("source", _source_name)
     shape = place.shape or _shape(fields, {named, place.source})
-    return _Place(place.source or named or shape or unnamed, shape, place.parent_id, place.root_id)
+    if source := place.source or named or shape:
+        return replace(place, source=source, shape=shape)
+    return replace(place, source=unnamed, shape=shape, prefix=prefix)
 
 
 def _source_name(value: object) -> str | None:
@@ -279,6 +287,15 @@ def _mention(
             views=fields.read("views", read_count),
         ),
         raw={key: value for key, value in fields.record.items() if not _is_thread(key, value)},
+    )
+
+
+def _prefixed(mention: Mention, prefix: str) -> Mention:
+    return replace(
+        mention,
+        native_id=prefix + mention.native_id,
+        parent_id=mention.parent_id and prefix + mention.parent_id,
+        root_id=mention.root_id and prefix + mention.root_id,
     )
 
 

@@ -1,8 +1,9 @@
 """The early-funnel rule: alerts for conversations in which the choice is still open.
 
-An alert is made once for a conversation. Recent ones are put into the outbox of every recipient in
-the same transaction, the strongest first and no more than the limit of a day; the rest is held back
-and told of in the digest. Older ones (an import of last year's posts, say) are only listed.
+An alert is made once for a conversation. Recent ones are put into the outbox of every recipient,
+the strongest first and no more than the limit of a day; the rest is held back, told of in the
+digest, and mailed when there is room while the choice is open. Older ones (an import of last
+year's posts, say) are only listed.
 """
 
 from __future__ import annotations
@@ -44,12 +45,11 @@ def message_id(kind: str, ref: str, recipient: str) -> str:
 
 def find(store: Store, config: Config, *, now: datetime) -> list[Alert]:
     """Early conversations that have no alert yet, strongest first. Reads only."""
-    since = stamp(now - timedelta(hours=config.alerts.max_age_hours))
+    since = stamp(_oldest(config, now))
     rows = store.rows(
         "SELECT c.id, c.source, c.root_id, c.stage, c.early, c.early_mention_id, c.mentions, "
-        "m.title, m.text, m.language, m.published_at, a.followers "
+        "m.title, m.text, m.language, m.at "
         "FROM conversations c JOIN mentions m ON m.id = c.early_mention_id "
-        "LEFT JOIN authors a ON a.id = m.author_id "
         "WHERE c.state = 'early' AND NOT EXISTS (SELECT 1 FROM alerts x "
         "WHERE x.conversation_id = c.id AND x.rule = ?) ORDER BY c.early DESC, c.id",
         (EARLY_FUNNEL,),
@@ -63,7 +63,7 @@ def find(store: Store, config: Config, *, now: datetime) -> list[Alert]:
             mention_id=row["early_mention_id"],
             probability=row["early"],
             reasons=tuple(_reasons(store, row)),
-            recent=row["published_at"] >= since,
+            recent=row["at"] >= since,
         )
         for row in rows
         if (not wanted.sources or row["source"] in wanted.sources)
@@ -104,24 +104,18 @@ def _reasons(store: Store, row: sqlite3.Row) -> list[dict[str, Any]]:
 def save(
     store: Store, alerts: Sequence[Alert], config: Config, *, now: datetime
 ) -> tuple[int, int]:
-    """Store alerts with their outbox rows; returns how many are new and how many to mail.
+    """Store alerts, and put into the outbox what a day has room for, the strongest first.
 
-    `alerts` are the strongest first, as `find` gives them.
+    Alerts held back before take part as long as they are open and recent. Returns how many alerts
+    are new and how many are to be mailed.
     """
     recipients = config.receiving("alerts")
-    new = mailed = 0
+    new = 0
     with store.write() as connection:
-        (before,) = connection.execute(
-            "SELECT count(*) FROM alerts WHERE fate = 'mailed' AND created_at > ?",
-            (stamp(now - timedelta(days=1)),),
-        ).fetchone()
         for alert in alerts:
-            room = before + mailed < config.alerts.max_per_day
-            fate = "listed" if not (alert.recent and recipients) else "mailed" if room else "held"
-            row = connection.execute(
+            new += connection.execute(
                 "INSERT INTO alerts (key, rule, conversation_id, mention_id, probability, reasons, "
-                "created_at, fate) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (key) DO NOTHING RETURNING id",
+                "created_at, fate) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
                 (
                     alert.key,
                     alert.rule,
@@ -130,17 +124,32 @@ def save(
                     alert.probability,
                     json.dumps(alert.reasons, ensure_ascii=False),
                     stamp(now),
-                    fate,
+                    "held" if alert.recent and recipients else "listed",
                 ),
-            ).fetchone()
-            if row is None:
-                continue
-            new += 1
-            if fate == "mailed":
-                mailed += 1
-                for recipient in recipients:
-                    enqueue(connection, "alert", str(row["id"]), recipient, now=now)
-    return new, mailed
+            ).rowcount
+        (before,) = connection.execute(
+            "SELECT count(*) FROM alerts WHERE mailed_at > ?", (stamp(now - timedelta(days=1)),)
+        ).fetchone()
+        room = max(config.alerts.max_per_day - before, 0) if recipients else 0
+        chosen = connection.execute(
+            "SELECT a.id FROM alerts a JOIN conversations c ON c.id = a.conversation_id "
+            "JOIN mentions m ON m.id = a.mention_id WHERE a.fate = 'held' AND c.state = 'early' "
+            "AND m.at >= ? ORDER BY a.probability DESC, a.id LIMIT ?",
+            (stamp(_oldest(config, now)), room),
+        ).fetchall()
+        for row in chosen:
+            connection.execute(
+                "UPDATE alerts SET fate = 'mailed', mailed_at = ? WHERE id = ?",
+                (stamp(now), row["id"]),
+            )
+            for recipient in recipients:
+                enqueue(connection, "alert", str(row["id"]), recipient, now=now)
+    return new, len(chosen)
+
+
+def _oldest(config: Config, now: datetime) -> datetime:
+    """From when on a post is recent enough for an e-mail."""
+    return now - timedelta(hours=config.alerts.max_age_hours)
 
 
 def enqueue(
@@ -148,13 +157,12 @@ def enqueue(
 ) -> bool:
     """Put one message into the outbox; False when it is there already (sent or not)."""
     inserted = connection.execute(
-        "INSERT INTO deliveries (kind, ref, recipient, channel, message_id, created_at, "
-        "next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO deliveries (kind, ref, recipient, message_id, created_at, next_try_at) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
             kind,
             ref,
             recipient.email,
-            recipient.channel,
             message_id(kind, ref, recipient.email),
             stamp(now),
             stamp(now),

@@ -47,7 +47,7 @@ def match(store: Store, matcher: Matcher, version: str, *, progress: ProgressOf 
                 "UPDATE mentions SET language = ? WHERE id = ?",
                 [(language.code, row["id"]) for row, language, _ in kept],
             )
-            connection.executemany(STALE_HOUR, {(row["published_at"],) for row, _, _ in kept})
+            connection.executemany(STALE_HOUR, {(row["at"],) for row, _, _ in kept})
             steps.ask(connection, WATCH, ids)
             steps.done(connection, MATCH, ids)
         total += len(ids)
@@ -81,7 +81,7 @@ def tag(store: Store, tagger: Tagger, *, progress: ProgressOf = silent) -> int:
                     for t in tags
                 ],
             )
-            connection.executemany(STALE_HOUR, {(row["published_at"],) for row, _ in kept})
+            connection.executemany(STALE_HOUR, {(row["at"],) for row, _ in kept})
             steps.ask(connection, WATCH, ids)
             steps.done(connection, tagger.name, ids)
         total += len(ids)

@@ -11,13 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from connectors.base import ConnectorError
-from nlp.base import NlpError
-
-from .channels import ChannelError
 from .config import Config
+from .errors import explained
 from .pipeline import Parts
-from .sources import catalogue
+from .sources import build, catalogue
 from .store import Store, StoreError
 from .vocabulary import terms
 
@@ -28,7 +25,7 @@ _FIXED_SQLITE = (3, 51, 3)
 def _row(what: str, run: Callable[[], str]) -> dict[str, Any]:
     try:
         return {"what": what, "status": "ok", "note": run()}
-    except (ConnectorError, NlpError, StoreError, ChannelError) as error:
+    except explained() as error:
         return {"what": what, "status": "failed", "note": str(error)}
 
 
@@ -44,17 +41,24 @@ def check_all(parts: Parts, *, now: datetime) -> list[dict[str, Any]]:
         }
     ]
     rows.append(_row("terms", partial(_terms, parts)))
-    try:
-        sources = parts.sources
-    except ConnectorError as error:
-        rows.append({"what": "sources", "status": "failed", "note": str(error)})
-        sources = ()
+    sources, failed = build(config)
+    if not sources and not failed:
+        note = "none is enabled: nothing will be collected; see [sources] in the configuration"
+        rows.append({"what": "sources", "status": "failed", "note": note})
+    rows += [
+        {"what": f"source {one.source}", "status": "failed", "note": one.error or ""}
+        for one in failed
+    ]
     rows += [
         _row(f"source {source.name}", partial(source.connector.check, now=now))
         for source in sources
     ]
-    rows += [_row(f"channel {name}", channel.check) for name, channel in parts.channels.items()]
+    rows.append(_row("channels", partial(_channels, parts)))
     return rows
+
+
+def _channels(parts: Parts) -> str:
+    return "; ".join(channel.check() for channel in parts.channels.values()) or "none enabled"
 
 
 def _terms(parts: Parts) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +60,8 @@ def init(folder: Path, yes: bool) -> None:
             competitors=click.prompt("Competitors, separated by commas", default=""),
             need_en=click.prompt("What buyers call the thing in English, commas", default=""),
             need_es=click.prompt("What buyers call the thing in Spanish, commas", default=""),
+            email=click.prompt("E-mail address of the reader of digest and alerts"),
+            language=click.prompt("Language of that mail, en or es", default="en"),
         )
     parse(text, file=str(target))
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,7 @@ def collect(session: Session, source: tuple[str, ...], max_pages: int | None, fo
     enabled = [name for name, _ in session.config.sources.enabled()]
     if unknown := sorted(set(source) - set(enabled)):
         fail(f"no enabled source is called {', '.join(unknown)}; enabled: {', '.join(enabled)}")
-    with session.writing() as store, shown_progress() as progress:
+    with session.writing() as store, shown_progress() as progress, _failures_told_later():
         results = gather(
             store,
             session.parts,
@@ -127,6 +131,8 @@ def collect(session: Session, source: tuple[str, ...], max_pages: int | None, fo
             progress=progress,
         )
     _report(results, form)
+    if results and all(result.status == "failed" for result in results):
+        raise click.exceptions.Exit(1)
 
 
 @main.command("import")
@@ -150,7 +156,10 @@ def import_(
     source: str | None,
     form: Form,
 ) -> None:
-    """Import posts from FILEs: CSV, JSON Lines, or X API pages as written by twarc."""
+    """Import posts from FILEs: CSV, JSON Lines, or X API pages as written by twarc.
+
+    Exit code 1 says that a file failed; the others are imported all the same.
+    """
     from connectors.base import BadConfig
     from connectors.registry import load
 
@@ -170,11 +179,14 @@ def import_(
             broken.append(Collected(source=name, query="", status="failed", error=str(error)))
         else:
             sources.append(Source(name=name, connector=connector))
-    with session.writing() as store, shown_progress() as progress:
+    with session.writing() as store, shown_progress() as progress, _failures_told_later():
         results = collect_from(
             store, sources, (), session.parts.matcher, now=clock(), progress=progress
         )
-    _report([*results, *broken], form)
+    results += broken
+    _report(results, form)
+    if any(result.status == "failed" for result in results):
+        raise click.exceptions.Exit(1)
 
 
 def parse_mapping(text: str) -> dict[str, str] | None:
@@ -185,8 +197,22 @@ def parse_mapping(text: str) -> dict[str, str] | None:
     return {field.strip(): column.strip() for field, _, column in pairs} or None
 
 
+@contextmanager
+def _failures_told_later() -> Iterator[None]:
+    """Keep failed sources out of the log: `_report` tells of each."""
+    import logging
+
+    log = logging.getLogger(f"{__package__}.collect")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def _report(results: list[Collected], form: Form) -> None:
-    """Counts as rows, warnings as talk; exit 1 when every source failed."""
+    """Counts as rows; warnings and failures as talk."""
     from .output import emit
 
     emit(
@@ -206,9 +232,10 @@ def _report(results: list[Collected], form: Form) -> None:
     )
     for result in results:
         for warning in (*result.warnings, *filter(None, [result.error])):
-            say(f"{result.source.removeprefix('import:')}: {warning}")
-    if results and all(result.status == "failed" for result in results):
-        raise click.exceptions.Exit(1)
+            place = result.source.removeprefix("import:")
+            # What is said of a file mostly starts with its name.
+            named = Path(place).name in warning.partition(": ")[0]
+            say(warning if named else f"{place}: {warning}")
 
 
 @main.command()
@@ -270,7 +297,10 @@ def digest(
     if preview is not None:
         with session.open() as store:
             page = preview_digest(store, session.config, chosen, language=language, now=now)
-        preview.write_text(page, encoding="utf-8")
+        try:
+            preview.write_text(page, encoding="utf-8")
+        except OSError as error:
+            fail(f"{preview} cannot be written ({error.strerror}): name a file in another folder")
         say(f"Wrote {preview}.")
         return
     with session.writing() as store:

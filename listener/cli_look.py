@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,19 @@ EXPORTS = (
     "share_of_voice",
     "alerts",
 )
+_SEARCHED = 2000
+
+
+@contextmanager
+def _reading(session: Session) -> Iterator[sqlite3.Connection]:
+    """The database for reading; what SQLite refuses ends as one sentence."""
+    from .store import open_read_only
+
+    with closing(open_read_only(session.database)) as connection:
+        try:
+            yield connection
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            fail(f"SQLite says: {error}")
 
 
 @click.command("try")
@@ -29,13 +44,19 @@ EXPORTS = (
 @shared_options
 @form_options
 def try_(session: Session, text: str, lang: str | None, form: Form) -> None:
-    """Show the tags of TEXT with probabilities and matched spans; stores nothing."""
+    """Show the tags of TEXT with probabilities and matched spans; stores nothing.
+
+    --csv prints the tags alone.
+    """
     from .examine import examine
     from .output import emit
 
     result = examine(session.parts, text, lang)
     if form == "json":
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
+        return
+    if form == "csv":
+        emit(result["tags"], form)
         return
     click.echo(f"language: {result['lang']} ({result['lang_score']:.2f})")
     emit(result["tags"], form)
@@ -54,12 +75,26 @@ def alerts() -> None:
 @shared_options
 @form_options
 def alerts_list(session: Session, limit: int, form: Form) -> None:
-    """Alerts, strongest first."""
+    """Alerts, strongest first; --json and --csv print every column."""
     from .alerts import listing
     from .output import emit
 
     with session.open() as store:
-        emit(listing(store, limit=limit), form)
+        rows = listing(store, limit=limit)
+    emit(map(_alert_row, rows) if form == "table" else rows, form)
+
+
+def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an alert fits into a line."""
+    from .hostile import clean
+    from .steps import document
+
+    names = ("id", "probability", "stage", "state", "language", "source")
+    return {name: row[name] for name in names} | {
+        "published_at": row["published_at"][:16].replace("T", " "),
+        "about": ", ".join(name for _, name in json.loads(row["about"])),
+        "post": clean(document(row["title"], row["text"]), 60),
+    }
 
 
 @alerts.command("show")
@@ -82,22 +117,26 @@ def alerts_show(session: Session, number: int, language: str) -> None:
 
 @click.command()
 @click.argument("query")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, _SEARCHED), default=20, show_default=True)
 @shared_options
 @form_options
 def search(session: Session, query: str, limit: int, form: Form) -> None:
-    """Search titles and texts, newest first, accents or not: café grinder, "a phrase", a OR b."""
-    import sqlite3
+    """Search titles and texts, accents or not: café grinder, "a phrase", a OR b.
 
+    Shows the latest collected 2,000 matches, newest first.
+    """
     from .output import emit
-    from .store import open_read_only
 
+    if not query.split():
+        fail("there is no word to search for: write at least one")
+    # Ids grow as posts are collected, so that the index alone finds the latest.
     sql = (
         "SELECT m.id, m.published_at, m.source, m.language, m.title, m.text, m.url "
-        "FROM mentions_fts JOIN mentions m ON m.id = mentions_fts.rowid "
-        "WHERE mentions_fts MATCH ? ORDER BY mentions_fts.rowid DESC LIMIT ?"
+        "FROM (SELECT rowid AS id FROM mentions_fts WHERE mentions_fts MATCH ? "
+        f"ORDER BY rowid DESC LIMIT {_SEARCHED}) found JOIN mentions m USING (id) "
+        "ORDER BY m.published_at DESC, m.id DESC LIMIT ?"
     )
-    with closing(open_read_only(session.database)) as connection:
+    with _reading(session) as connection:
         try:
             rows = connection.execute(sql, (query, limit)).fetchall()
         except sqlite3.OperationalError:
@@ -113,16 +152,12 @@ def search(session: Session, query: str, limit: int, form: Form) -> None:
 @form_options
 def sql(session: Session, statement: str, form: Form) -> None:
     """Run a read-only SQL STATEMENT; docs/database.md tells of tables and views."""
-    import sqlite3
+    from .output import emit, named
 
-    from .output import emit
-    from .store import open_read_only
-
-    with closing(open_read_only(session.database)) as connection:
-        try:
-            emit(connection.execute(statement).fetchall(), form)
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            fail(f"SQLite says: {error}")
+    with _reading(session) as connection:
+        cursor = connection.execute(statement)
+        names = named(column for column, *_ in cursor.description or ())
+        emit((dict(zip(names, row, strict=True)) for row in cursor), form)
 
 
 @click.command()
@@ -132,9 +167,8 @@ def sql(session: Session, statement: str, form: Form) -> None:
 def export(session: Session, what: str, form: Form) -> None:
     """Print a whole view or table, as in `listener export mentions_tagged --csv > mentions.csv`."""
     from .output import emit
-    from .store import open_read_only
 
-    with closing(open_read_only(session.database)) as connection:
+    with _reading(session) as connection:
         emit(connection.execute(f"SELECT * FROM {what}"), form)
 
 

@@ -68,7 +68,7 @@ def collect(
         )
         for query in asked:
             result = _ask(store, source, query, matcher, budget, now, tick)
-            _record(store, result, now)
+            record(store, result, now)
             results.append(result)
             if result.status == "failed":
                 log.warning("%s failed: %s", source.name, result.error)
@@ -122,7 +122,7 @@ def _ask(
         return replace(result, status="failed", error=str(error))
     except Stopped:
         # What is stored is told of in the runs, from which the digest says what it covers.
-        _record(store, replace(result, status="partial", error="stopped"), now)
+        record(store, replace(result, status="partial", error="stopped"), now)
         raise
     except StoreError:
         raise
@@ -174,7 +174,8 @@ def _answers_stored(store: Store, mention: Mention) -> bool:
     )
 
 
-def _record(store: Store, result: Collected, now: datetime) -> None:
+def record(store: Store, result: Collected, now: datetime) -> None:
+    """Write down how a source went."""
     with store.write() as connection:
         connection.execute(
             "INSERT INTO runs (source, query, started_at, status, pages, returned, kept, new, "

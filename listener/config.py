@@ -136,7 +136,9 @@ class Alerts(Section):
         10,
         description="Most alert e-mails in 24 hours; the strongest go, the digest counts the rest.",
     )
-    sources: tuple[Text, ...] = Field((), description="Only these sources; empty: all.")
+    sources: tuple[Text, ...] = Field(
+        (), description="Only posts of these, as `mentions.source` has them; empty: all."
+    )
     languages: tuple[Language, ...] = Field((), description="Only these languages; empty: all.")
 
 

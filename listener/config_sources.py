@@ -43,7 +43,7 @@ class HackerNewsSource(Source):
         7, description="How many days the first collection looks back."
     )
     max_pages: Annotated[Whole, Field(ge=1, le=1000)] = Field(
-        10, description="Most pages that one query reads in one collection."
+        10, description="Most pages that one term reads in one collection."
     )
 
 

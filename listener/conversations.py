@@ -21,6 +21,9 @@ from .store import Store
 _BATCH = 1000
 _OPEN_STAGES = ("awareness", "consideration")
 _CLOSING_STAGES = ("decision", "post_purchase")
+# A conversation taken for settled is lost, one taken for open costs a look: an even chance is
+# not enough.
+_SURE = 0.7
 State = Literal["quiet", "early", "decided"]
 Entity = tuple[str, str]
 
@@ -129,7 +132,7 @@ def _closing_of(ordered: Iterable[Post]) -> dict[int, list[Post]]:
         if (
             post.author_id is not None
             and post.stage in _CLOSING_STAGES
-            and post.stage_score >= 0.5
+            and post.stage_score >= _SURE
             and post.promo < 0.5
         ):
             found[post.author_id].append(post)

@@ -35,8 +35,10 @@ def jobs(parts: Parts) -> list[Job]:
         own = Parts(config)
 
         def run(store: Store, now: datetime, tick: Progress, _: date | None) -> None:
-            gather(store, own, only=[name], now=now, progress=_each(tick))
-            asked.add(name)
+            try:
+                gather(store, own, only=[name], now=now, progress=_each(tick))
+            finally:
+                asked.add(name)
 
         return Job(name=f"collect:{name}", when=Every(minutes=every), run=run)
 
@@ -75,5 +77,6 @@ def jobs(parts: Parts) -> list[Job]:
 
 
 def serve(parts: Parts, database: Path) -> None:
-    """Run until SIGINT or SIGTERM."""
+    """Run until SIGINT or SIGTERM. Raises ConfigError when a channel cannot be opened."""
+    parts.channels  # noqa: B018 - opened now, so that what is wrong ends the start
     run_forever(jobs(parts), lambda: Store(database))

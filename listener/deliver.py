@@ -48,29 +48,41 @@ def preview_digest(
     """
     people = config.receiving("digest")
     chosen = language or (people[0].language if people else "en")
-    zone = ZoneInfo(config.digest.timezone)
-    due = datetime.combine(day, time(config.digest.hour, config.digest.minute), zone)
-    until = min(due, now) if day < local_day(config, now) else now
+    until = digest_end(config, day, now)
     since = until - timedelta(days=1)
     period = Period(since=since, until=until, oldest=since, live=False)
     message = digest_message(store, config, day, period)
     return preview_html(render_digest(message, language=chosen))
 
 
-def digest_period(store: Store, day: date, recipient: str, until: datetime) -> Period:
+def digest_end(config: Config, day: date, made: datetime) -> datetime:
+    """Up to when the digest of `day` tells: until it was made, or its hour if the day is over."""
+    if day == local_day(config, made):
+        return made
+    hour = time(config.digest.hour, config.digest.minute)
+    return min(datetime.combine(day, hour, ZoneInfo(config.digest.timezone)), made)
+
+
+def digest_period(
+    store: Store, config: Config, day: date, recipient: str, until: datetime
+) -> Period:
     """From where the recipient's last digest ended, at most 7 days back; at first from a day back.
 
     After a first digest, posts that came late are counted up to 7 days after their publication.
     """
-    last = store.value(
-        "SELECT max(created_at) FROM deliveries WHERE kind = 'digest' AND recipient = ? "
-        "AND ref < ? AND created_at < ?",
-        (recipient, day.isoformat(), stamp(until)),
-    )
+    ends = [
+        digest_end(config, date.fromisoformat(row["ref"]), moment(row["created_at"]))
+        for row in store.rows(
+            "SELECT ref, created_at FROM deliveries WHERE kind = 'digest' AND recipient = ? "
+            "AND ref < ? ORDER BY ref DESC LIMIT 7",
+            (recipient, day.isoformat()),
+        )
+    ]
+    last = max((end for end in ends if end < until), default=None)
     if last is None:
         since = oldest = until - timedelta(days=1)
     else:
-        since = max(moment(last), until - _LONGEST_DIGEST)
+        since = max(last, until - _LONGEST_DIGEST)
         oldest = since - _LONGEST_DIGEST
     return Period(since=since, until=until, oldest=oldest, live=True)
 
@@ -170,8 +182,9 @@ def _render(
             return None
         zone = config.digest.timezone
         return render_alert(message, language=person.language, timezone=zone)
-    day, until = date.fromisoformat(row["ref"]), moment(row["created_at"])
-    period = digest_period(store, day, person.email, until)
+    day = date.fromisoformat(row["ref"])
+    until = digest_end(config, day, moment(row["created_at"]))
+    period = digest_period(store, config, day, person.email, until)
     return render_digest(digest_message(store, config, day, period), language=person.language)
 
 

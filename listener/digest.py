@@ -29,8 +29,8 @@ _TIMELINE = 12
 _REACH = ((100_000, "macro"), (10_000, "micro"), (1_000, "nano"))
 # Which posts (m) a digest counts: see `Period`.
 _COUNTED = (
-    "m.published_at >= :oldest AND m.published_at < :until AND m.first_seen_at <= :seen "
-    "AND (m.published_at >= :since OR m.first_seen_at > :since) "
+    "m.at > :oldest AND m.at <= :until AND m.first_seen_at <= :seen "
+    "AND (m.at > :since OR m.first_seen_at > :since) "
     "AND (m.text <> '' OR m.title IS NOT NULL)"
 )
 _CARD = """
@@ -138,9 +138,10 @@ def digest_message(store: Store, config: Config, day: date, period: Period) -> D
         span,
     )
     held_back = store.value(
-        "SELECT count(*) FROM alerts WHERE fate = 'held' AND created_at > :since "
-        "AND created_at <= :until",
-        span,
+        "SELECT count(*) FROM alerts a JOIN conversations c ON c.id = a.conversation_id "
+        "JOIN mentions m ON m.id = a.mention_id WHERE a.fate = 'held' AND c.state = 'early' "
+        "AND m.at >= ? AND a.created_at <= ?",
+        (stamp(until - timedelta(hours=config.alerts.max_age_hours)), stamp(until)),
     )
     entities = _entities(store, span, config.brand.name)
     return DigestMessage(
@@ -166,7 +167,7 @@ def digest_message(store: Store, config: Config, day: date, period: Period) -> D
         complaints=_signalled(store, span, "complaint", sentiment="neg"),
         ideas=_signalled(store, span, "suggestion"),
         unanswered=_signalled(store, span, "product_question", unanswered=True),
-        coverage=_coverage(store, span),
+        coverage=_coverage(store, config, span),
     )
 
 
@@ -212,7 +213,7 @@ def _join_now(
     oldest = until - timedelta(hours=config.alerts.max_age_hours)
     rows = store.rows(
         _CARD.format(mention="c.early_mention_id")
-        + "WHERE c.state = 'early' AND m.published_at >= ? AND m.published_at < ? "
+        + "WHERE c.state = 'early' AND m.at >= ? AND m.at <= ? "
         "ORDER BY c.early DESC, c.id LIMIT ?",
         (stamp(oldest), stamp(until), config.digest.max_conversations),
     )
@@ -262,27 +263,39 @@ def _signalled(
     return tuple(post_card(row) for row in rows)
 
 
-def _coverage(store: Store, span: dict[str, str]) -> tuple[SourceCoverage, ...]:
-    """What each source gave in the period, and the error of its last run when that one failed."""
-    totals: dict[str, Counter[str]] = {}
-    failed: dict[str, str | None] = {}
+def _coverage(store: Store, config: Config, span: dict[str, str]) -> tuple[SourceCoverage, ...]:
+    """What each source gave in the period, and how its last run went; enabled ones always."""
+    totals: dict[str, Counter[str]] = {name: Counter() for name, _ in config.sources.enabled()}
+    last: dict[str, str] = {}
+    states: dict[str, tuple[str, str | None]] = {}
     # The run that leads to a digest starts at its end: that instant belongs to it, not to the next.
     for row in store.rows(
-        "SELECT source, returned, kept, new, status, error FROM runs "
-        "WHERE started_at > :since AND started_at <= :until ORDER BY id",
+        "SELECT source, started_at, returned, kept, new, status, error FROM runs "
+        "WHERE started_at > :since AND started_at <= :until ORDER BY started_at, id",
         span,
     ):
-        totals.setdefault(row["source"], Counter()).update(
+        # Behind the colon stands a path, which is nobody's business in a mail.
+        source = row["source"].partition(":")[0]
+        totals.setdefault(source, Counter()).update(
             {key: row[key] for key in ("returned", "kept", "new")}
         )
-        failed[row["source"]] = row["error"] if row["status"] == "failed" else None
+        found = (row["status"], row["error"] if row["status"] != "ok" else None)
+        if last.get(source) != row["started_at"] or _worse(found, states[source]):
+            states[source] = found
+        last[source] = row["started_at"]
     return tuple(
         SourceCoverage(
             source=source,
             fetched=total["returned"],
             kept=total["kept"],
             new=total["new"],
-            failed=failed[source],
+            state=states.get(source, ("silent", None))[0],
+            failed=states.get(source, ("silent", None))[1],
         )
         for source, total in totals.items()
     )
+
+
+def _worse(one: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
+    order = ("ok", "partial", "waiting", "failed")
+    return order.index(one[0]) > order.index(other[0])

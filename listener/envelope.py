@@ -36,14 +36,11 @@ def compose(
     message_id: str,
     date: datetime,
     list_name: str = "listener",
-    list_unsubscribe: str | None = None,
-    references: str | None = None,
 ) -> EmailMessage:
     """`rendered` with its envelope: multipart/alternative, shorter than `SIZE_LIMIT` bytes.
 
-    `sender` and `recipient` are addresses with or without a name, `message_id` and `references`
-    (ids that this message follows in a thread) stand in angle brackets, `date` is aware.
-    `list_unsubscribe` is a URL; an https one also gets the one-click header of RFC 8058.
+    `sender` and `recipient` are addresses with or without a name, `message_id` stands in angle
+    brackets, `date` is aware.
     Raises `ValueError` for a line break in a header, a date without zone and a sender or
     recipient that is not one address.
     """
@@ -55,19 +52,12 @@ def compose(
     message["Subject"] = rendered.subject
     message["Date"] = date
     message["Message-ID"] = message_id
-    if references is not None:
-        message["In-Reply-To"] = references.split()[-1]
-        message["References"] = references
     for header in ("From", "To"):
         addresses = message[header].addresses
         if len(addresses) != 1 or not addresses[0].domain:
             raise ValueError(f"{header} needs one address, such as listener@example.org")
     message["List-Id"] = f"<{list_name}.{message['From'].addresses[0].domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    if list_unsubscribe is not None:
-        message["List-Unsubscribe"] = f"<{list_unsubscribe}>"
-        if list_unsubscribe.startswith("https://"):
-            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.make_alternative()
     message.attach(_part(rendered.text, "plain"))
     message.attach(_part(rendered.html, "html"))

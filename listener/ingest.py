@@ -119,7 +119,7 @@ def save_page(
         if new < len(rows):
             connection.executemany(_REFRESH, rows)
             connection.executemany(_EDIT, rows)
-        connection.executemany(STALE_HOUR, {(row["published_at"],) for row in rows})
+        connection.executemany(STALE_HOUR, {(min(str(row["published_at"]), seen),) for row in rows})
         for update in updates:
             _apply(connection, update)
         connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from nlp.evaluation import Report, check_minimums, evaluate, read_labels, render
 
 from .pipeline import Parts
 
+_FIGURES = ("precision", "recall", "f1", "macro_f1", "average_precision", "ece")
+_WITH_INTERVAL = ("f1", "average_precision")
 _TFIDF = Path(nlp.__file__).parent / "models" / "baseline.npz"
 
 
@@ -28,14 +30,19 @@ def measure(
         parts.tagger,
         {"regex": RegexBaseline(), "tfidf": TfidfBaseline.load(_TFIDF)},
     )
-    rows = [{key: _shown(value) for key, value in row.items()} for row in render(report)]
+    rows = [_shown(row) for row in render(report)]
     return report, rows, found.faults, check_minimums(report, minimum)
 
 
-def _shown(value: Any) -> Any:
-    """Figures as people read them: three decimals, intervals as `low-high`."""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, list | tuple):
-        return "-".join(f"{bound:.3f}" for bound in value)
-    return value
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as people read it: figures as `.812`, or with their interval as `.812 (.790-.834)`."""
+    shown = {name: row[name] for name in ("head", "lang", "system", "n")}
+    for name in _FIGURES:
+        shown[name] = _figure(row[name])
+        if interval := row.get(f"{name}_ci") if name in _WITH_INTERVAL else None:
+            shown[name] += f" ({'-'.join(map(_figure, interval))})"
+    return shown
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".removeprefix("0")

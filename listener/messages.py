@@ -39,8 +39,8 @@ class Reason:
     """One part of the explanation; `i18n` says it in the reader's language.
 
     `code` and what `value` holds: early_probability (0 to 1), stage (a stage), matched (name of
-    the entity, `quote` is the surface found), signal (its name), age (hours), replies (count),
-    options_named (the names, or their count), author_reach (a tier). `quote` may stand with any.
+    the entity, `quote` is the surface found), signal (its name), replies (count). `quote` may stand
+    with any.
     """
 
     code: str
@@ -91,13 +91,22 @@ class SentimentCount:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCoverage:
-    """Records of one source: read, kept after matching, new; `failed` is the error or None."""
+    """Records of one source: read, kept after matching, new.
+
+    `state` is "ok", "partial", "waiting" (it asked to wait), "failed" or "silent" (enabled, but not
+    asked in the period); `failed` is the error behind it or None. An error makes "ok" "failed".
+    """
 
     source: str
     fetched: int
     kept: int
     new: int
     failed: str | None
+    state: str = "ok"
+
+    def __post_init__(self) -> None:
+        if self.state == "ok" and self.failed is not None:
+            object.__setattr__(self, "state", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +162,7 @@ _SOURCES = {
     "x": "X",
     "youtube": "YouTube",
 }
-_SHOWN = frozenset({"stage", "age", "replies", "author_reach"})
+_SHOWN = frozenset({"stage", "replies"})
 """Reasons that a card already shows in its heading or its line of facts."""
 _SAME = 0.05
 """A day is as usual when it differs by less than this share."""
@@ -163,15 +172,18 @@ _STAGES = ("awareness", "consideration", "decision", "post_purchase")
 def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rendered:
     """`message` in `language` ("en" or "es") with times in `timezone` (an IANA name).
 
-    Raises `ValueError` for a reason, stage, signal or language without texts.
+    A rule without a name in `language` keeps its own. Raises `ValueError` for a reason, stage,
+    signal or language without texts.
     """
     card = message.conversation
     say = partial(i18n.say, language)
     about = i18n.listing(language, [clean(name, 40) for name in card.about[:3]])
+    source = source_name(language, card.post.source)
+    rule = f"rule.{message.rule}"
     subject = say(
         "alert.subject" if about else "alert.subject_plain",
         about=about,
-        source=source_name(card.post.source),
+        source=source,
         stage=say(f"stage.{card.stage}"),
     )
     return _render(
@@ -181,7 +193,8 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
         subject,
         message=message,
         about=about,
-        headline=say(f"lead.{card.stage}", source=source_name(card.post.source)),
+        rule=say(rule) if i18n.has(language, rule) else clean(message.rule, 60),
+        headline=say(f"lead.{card.stage}", source=source),
         preview=reason_line(
             language, Reason(code="early_probability", value=card.probability, quote=None)
         ),
@@ -191,7 +204,7 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
 def render_digest(message: DigestMessage, *, language: str) -> Rendered:
     """`message` in `language` ("en" or "es"); its times are in the digest's own zone.
 
-    Raises `ValueError` for a reason, stage, signal or language without texts.
+    Raises `ValueError` for a reason, stage, signal, state of a source or language without texts.
     """
     if unknown := set(message.stages) - {"none", *_STAGES}:
         raise ValueError(f"no text for stage {sorted(unknown)}; add it to listener/i18n.py")
@@ -210,7 +223,7 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
         brand=clean(message.brand, 60),
         day=i18n.short_day(language, message.day),
     )
-    failed = sum(row.failed is not None for row in message.coverage)
+    unread = sum(row.state != "ok" for row in message.coverage)
     total = sum(count for _, count in message.share_of_voice)
     return _render(
         "digest",
@@ -219,25 +232,26 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
         subject,
         message=message,
         nothing=nothing,
-        headline=_nothing_line(language, failed) if nothing else "",
+        headline=_nothing_line(language, unread) if nothing else "",
         usual=_usual_line(language, message),
         stages=[(name, message.stages.get(name, 0)) for name in _STAGES],
         voice=[(name, n, n / total) for name, n in message.share_of_voice] if total else [],
         sentiment=[row for row in message.sentiment if row.positive + row.neutral + row.negative],
-        covered=_coverage_line(language, len(message.coverage), failed),
+        covered=_coverage_line(language, len(message.coverage), unread),
     )
 
 
-def source_name(source: str) -> str:
+def source_name(language: str, source: str) -> str:
     """The name people know a source by; one that is not known keeps its own."""
+    if source == "sample":
+        return i18n.say(language, "source.sample")
     return _SOURCES.get(source) or clean(source, 40)
 
 
 def reason_line(language: str, reason: Reason) -> str:
     """`reason` as a short sentence without a full stop.
 
-    Raises `ValueError` for a code, stage, signal or tier without text and for a value of the wrong
-    type.
+    Raises `ValueError` for a code, stage or signal without text and for a value of the wrong type.
     """
     say = partial(i18n.say, language)
     value = reason.value
@@ -254,16 +268,8 @@ def reason_line(language: str, reason: Reason) -> str:
             line = say("why.matched", value=clean(value, 60))
         case "signal", str():
             line = say(f"signal.{value}")
-        case "age", float() | int():
-            line = say("why.age", age=i18n.age(language, value))
         case "replies", float() | int():
             line = say("why.replies", n=round(value)) if value else say("why.replies_none")
-        case "options_named", str():
-            line = say("why.options_named", value=clean(value, 120))
-        case "options_named", float() | int():
-            line = say("why.options_named_count", n=round(value))
-        case "author_reach", str():
-            line = say("why.author_reach", reach=say(f"reach.{value}"))
         case _:
             raise ValueError(
                 f"no text for reason {reason.code!r} with {type(value).__name__}; "
@@ -275,17 +281,17 @@ def reason_line(language: str, reason: Reason) -> str:
     return f"{line}: {i18n.quoted(language, words)}"
 
 
-def _nothing_line(language: str, failed: int) -> str:
-    if failed:
-        return i18n.say(language, "digest.nothing_doubt", n=failed)
+def _nothing_line(language: str, unread: int) -> str:
+    if unread:
+        return i18n.say(language, "digest.nothing_doubt", n=unread)
     return i18n.say(language, "digest.nothing")
 
 
-def _coverage_line(language: str, sources: int, failed: int) -> str:
+def _coverage_line(language: str, sources: int, unread: int) -> str:
     if not sources:
         return i18n.say(language, "coverage.none")
-    if failed:
-        return i18n.say(language, "coverage.failed", n=failed)
+    if unread:
+        return i18n.say(language, "coverage.unread", n=unread)
     return i18n.say(language, "coverage.ok", n=sources)
 
 
@@ -330,13 +336,12 @@ def _render(name: str, language: str, timezone: str, subject: str, **values: obj
             "number",
             "percent",
             "long_day",
-            "weekday",
             "age",
-            "chance",
             "has",
         )
     }
     words["moment"] = partial(i18n.moment, language, timezone=timezone)
+    words["source_name"] = partial(source_name, language)
     words["new_reasons"] = partial(_new_reasons, language)
     rendered = Rendered(subject=subject, text="", html="")
     for limits in _TIERS:
@@ -363,7 +368,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"clean": clean}
-    environment.globals |= {"after": _after, "link": link, "source_name": source_name}
+    environment.globals |= {"after": _after, "link": link}
     return environment
 
 

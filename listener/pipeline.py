@@ -18,7 +18,7 @@ from connectors.base import Budget
 
 from . import __version__, alerts, analyse, conversations, rollup
 from .channels import Channel, load
-from .collect import Collected, Source, collect
+from .collect import Collected, collect, record
 from .config import Channels, Config
 from .deliver import deliver, enqueue_digest, local_day
 from .sources import build as build_sources
@@ -77,11 +77,6 @@ class Parts:
         """Changes with the rules or the model; conversations are then judged again."""
         return _digest_of(self.rules, self.tagger.version, self.vocabulary_version)
 
-    @property
-    def sources(self) -> Sequence[Source]:
-        """The enabled sources, with the files that are there now. Raises `BadConfig`."""
-        return build_sources(self.config)
-
     @cached_property
     def channels(self) -> Mapping[str, Channel]:
         """The enabled channels by name."""
@@ -130,12 +125,12 @@ def gather(
     progress: ProgressOf = silent,
 ) -> list[Collected]:
     """Collect from the enabled sources (or those named in `only`)."""
-    chosen = [
-        source for source in parts.sources if not only or source.name.partition(":")[0] in only
-    ]
-    return collect(
+    sources, failed = build_sources(parts.config, only)
+    for result in failed:
+        record(store, result, now)
+    return failed + collect(
         store,
-        chosen,
+        sources,
         queries(parts.config),
         parts.matcher,
         budget=budget,
@@ -166,11 +161,12 @@ def watch(
 
 def run_round(store: Store, parts: Parts, *, now: datetime, progress: ProgressOf = silent) -> Round:
     """Collect, match, tag, watch, digest, deliver; repeats nothing that an earlier round did."""
+    channels = parts.channels  # what is wrong with them is said before the work, not after it
     done = Round()
     done.collected = gather(store, parts, now=now, progress=progress)
     done.matched, done.tagged = understand(store, parts, progress=progress)
     done.conversations, done.alerts, done.to_mail = watch(store, parts, now=now, progress=progress)
     if parts.config.digest.enabled:
         enqueue_digest(store, parts.config, local_day(parts.config, now), now=now)
-    done.delivered = deliver(store, parts.config, parts.channels, now=now, progress=progress)
+    done.delivered = deliver(store, parts.config, channels, now=now, progress=progress)
     return done

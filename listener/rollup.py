@@ -11,7 +11,7 @@ _FILL = """
 WITH hours AS (SELECT hour FROM rollup_stale ORDER BY hour LIMIT :limit),
 entities AS (
     SELECT m.id, h.hour, 'all' AS kind, '' AS name
-    FROM hours h JOIN mentions m ON m.published_at >= h.hour AND m.published_at < h.hour || ';'
+    FROM hours h JOIN mentions m ON m.at >= h.hour AND m.at < h.hour || ';'
     WHERE m.text <> '' OR m.title IS NOT NULL
 ),
 named AS (

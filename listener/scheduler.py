@@ -20,8 +20,9 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from .errors import explained
 from .steps import Stopped
-from .store import Store, StoreError, stamp
+from .store import Store, stamp
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 30
@@ -101,7 +102,7 @@ def _attempt(
         job.run(store, now, go_on, slot)
     except Stopped as pause:
         return str(pause) or "stopped"
-    except StoreError as error:
+    except explained() as error:
         log.error("%s failed: %s", job.name, error)
         return str(error)
     except Exception as error:
@@ -191,3 +192,5 @@ def run_forever(
     finally:
         stop.set()
         scheduler.shutdown(wait=True)
+        with open_store() as store, store.write() as connection:
+            connection.execute("DELETE FROM state WHERE key = 'heartbeat'")

@@ -59,6 +59,8 @@ _TABLES = (
         conversation_id INTEGER REFERENCES conversations (id),
         published_at TEXT NOT NULL,
         first_seen_at TEXT NOT NULL,
+        -- A date in the future is kept as it was given; charts, ages and digests go by this one.
+        at TEXT NOT NULL GENERATED ALWAYS AS (min(published_at, first_seen_at)) VIRTUAL,
         likes INTEGER,
         replies INTEGER,
         shares INTEGER,
@@ -66,7 +68,7 @@ _TABLES = (
         raw TEXT,
         UNIQUE (source, native_id)
     )""",
-    "CREATE INDEX mentions_by_time ON mentions (published_at)",
+    "CREATE INDEX mentions_by_time ON mentions (at)",
     "CREATE INDEX mentions_by_first_seen ON mentions (first_seen_at)",
     "CREATE INDEX mentions_by_root ON mentions (source, root_id) WHERE root_id IS NOT NULL",
     "CREATE INDEX mentions_by_parent ON mentions (source, parent_id) WHERE parent_id IS NOT NULL",
@@ -119,7 +121,8 @@ _TABLES = (
         probability REAL NOT NULL,
         reasons TEXT NOT NULL,
         created_at TEXT NOT NULL,
-        fate TEXT NOT NULL CHECK (fate IN ('mailed', 'held', 'listed'))
+        fate TEXT NOT NULL CHECK (fate IN ('mailed', 'held', 'listed')),
+        mailed_at TEXT
     )""",
     "CREATE INDEX alerts_by_conversation ON alerts (conversation_id)",
     "CREATE INDEX alerts_by_mention ON alerts (mention_id)",
@@ -128,7 +131,6 @@ _TABLES = (
         kind TEXT NOT NULL CHECK (kind IN ('alert', 'digest')),
         ref TEXT NOT NULL,
         recipient TEXT NOT NULL,
-        channel TEXT NOT NULL,
         message_id TEXT NOT NULL,
         status TEXT NOT NULL DEFAULT 'waiting'
             CHECK (status IN ('waiting', 'sent', 'refused', 'stale')),
@@ -244,7 +246,7 @@ _TRIGGERS = (
         INSERT OR IGNORE INTO work SELECT name, new.id FROM steps;
     END""",
     """CREATE TRIGGER mentions_rollup_delete AFTER DELETE ON mentions BEGIN
-        INSERT OR IGNORE INTO rollup_stale VALUES (substr(old.published_at, 1, 13));
+        INSERT OR IGNORE INTO rollup_stale VALUES (substr(old.at, 1, 13));
     END""",
 )
 

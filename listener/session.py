@@ -54,15 +54,17 @@ class Session:
         return self.db or self.config.database.path
 
     def open(self) -> Store:
-        """The database for reading, and for writing under `writing`."""
-        from .store import Store
+        """The database for reading; raises StoreError when there is none yet."""
+        from .store import Store, existing
 
-        return Store(self.database)
+        return Store(existing(self.database))
 
     @contextmanager
     def writing(self) -> Iterator[Store]:
         """The database, with the lock that keeps a second writer out."""
         from filelock import FileLock, Timeout
+
+        from .store import Store
 
         path = self.database
         folder = path.absolute().parent
@@ -81,7 +83,7 @@ class Session:
                 "then run this again"
             )
         try:
-            with self.open() as store:
+            with Store(path) as store:
                 yield store
         finally:
             lock.release()
@@ -124,13 +126,19 @@ def location_options(command: Command) -> Command:
 
 def form_options(command: Command) -> Command:
     """--json, --csv and --table for commands that print rows; the parameter is `form`."""
-    for form in ("csv", "json", "table"):
+    for form, told in (
+        ("csv", "CSV; a text that starts with = + - @ gets an apostrophe, lest a sheet run it"),
+        ("json", "JSON"),
+        ("table", "a table"),
+    ):
         command = click.option(
             f"--{form}",
             "form",
             flag_value=form,
-            default="table" if form == "table" else None,
-            help=f"Print rows as {'a table' if form == 'table' else form.upper()}.",
+            default=None,
+            # Of defaults of options that share a name, versions of click take different ones.
+            callback=lambda _context, _option, chosen: chosen or "table",
+            help=f"Print rows as {told}.",
         )(command)
     return command
 

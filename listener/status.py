@@ -62,6 +62,8 @@ def status_rows(store: Store, *, now: datetime) -> list[dict[str, Any]]:
 
 def _scheduler(store: Store, now: datetime) -> dict[str, str]:
     beat = store.value("SELECT value FROM state WHERE key = 'heartbeat'")
+    if beat is None and store.value("SELECT 1 FROM state WHERE key LIKE 'job:%' LIMIT 1"):
+        return {"value": "stopped", "note": "`listener run` starts it"}
     if beat is None:
         return {"value": "never started", "note": "`listener run` starts it"}
     if now - moment(beat) > _LATE:

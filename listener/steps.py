@@ -49,12 +49,12 @@ def waiting(store: Store, step: str) -> int:
 
 
 def batch(store: Store, step: str, size: int, *, after: str = "") -> list[sqlite3.Row]:
-    """The next mentions of a step, oldest row first: id, title, text, languages, published_at.
+    """The next mentions of a step, oldest row first: id, title, text, languages, at.
 
     Those that the step `after` has still to read are left for later.
     """
     return store.rows(
-        "SELECT m.id, m.title, m.text, m.declared_language, m.language, m.published_at "
+        "SELECT m.id, m.title, m.text, m.declared_language, m.language, m.at "
         "FROM work w JOIN mentions m ON m.id = w.mention_id WHERE w.step = ? AND NOT EXISTS "
         "(SELECT 1 FROM work p WHERE p.step = ? AND p.mention_id = w.mention_id) "
         "ORDER BY w.mention_id LIMIT ?",

@@ -29,6 +29,10 @@ _FIXES = (
 )
 
 
+# VACUUM INTO attaches the file that it writes, so this refuses both.
+_FORBIDDEN = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
+
+
 class StoreError(Exception):
     """The database cannot be used; the text says why and what to do."""
 
@@ -80,12 +84,7 @@ class Store:
     def _prepare(self) -> None:
         self._connection.row_factory = sqlite3.Row
         database = Database(self._connection)
-        applied = {migration.name for migration in migrations.applied(database)}
-        if applied - known():
-            raise StoreError(
-                f"{self.path} was written by a newer version of Listener: upgrade with "
-                "`pip install -U proactive-listener`, or set [database] path to another file"
-            )
+        applied = _applied(database, self.path)
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
@@ -133,14 +132,44 @@ class Store:
         self.close()
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, for queries that people type.
+def _applied(database: Database, path: Path) -> set[str]:
+    """Names of the migrations in the file; `StoreError` when some are of a newer version."""
+    applied = {migration.name for migration in migrations.applied(database)}
+    if applied - known():
+        raise StoreError(
+            f"{path} was written by a newer version of Listener: upgrade with "
+            "`pip install -U proactive-listener`, or set [database] path to another file"
+        )
+    return applied
 
-    Raises `StoreError` when there is no database yet.
-    """
+
+def existing(path: Path) -> Path:
+    """`path` as it is; raises `StoreError` when there is no database yet."""
     if not path.is_file():
         raise StoreError(f"{path} does not exist yet: run `listener run --once` first")
+    return path
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, to this file or another, for queries that people type.
+
+    Raises `StoreError` when there is no database yet, or none of this version.
+    """
     with _explained(path):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    connection.row_factory = sqlite3.Row
+        connection = sqlite3.connect(f"{existing(path).resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            connection.row_factory = sqlite3.Row
+            if known() - _applied(Database(connection), path):
+                raise StoreError(
+                    f"{path} has no tables of this version: run `listener run --once` first"
+                )
+            connection.execute("PRAGMA query_only = ON")
+            connection.set_authorizer(_authorize)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _authorize(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action in _FORBIDDEN else sqlite3.SQLITE_OK

@@ -3,6 +3,7 @@
 import ast
 import copy
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,7 +110,9 @@ def collect(
 
 
 def ids(pages: list[Page]) -> set[str]:
-    return {mention.native_id for page in pages for mention in page.mentions}
+    """Ids as the source has them: without the mark of a file that names no source."""
+    found = {mention.native_id for page in pages for mention in page.mentions}
+    return {re.sub(r"^[0-9a-f]{8}:", "", native_id) for native_id in found}
 
 
 def stored(page: Page) -> Cursor | None:

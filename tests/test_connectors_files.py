@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -56,8 +57,13 @@ def given_by(pages: list[Page]) -> list[Mention]:
     return [mention for page in pages for mention in page.mentions]
 
 
+def own(native_id: str) -> str:
+    """An id as the file has it, without the mark of the file."""
+    return re.sub(r"^[0-9a-f]{8}:", "", native_id)
+
+
 def ids(pages: list[Page]) -> list[str]:
-    return [mention.native_id for mention in given_by(pages)]
+    return [own(mention.native_id) for mention in given_by(pages)]
 
 
 def warnings(pages: list[Page]) -> list[str]:
@@ -96,7 +102,7 @@ def test_every_form_gives_the_same_posts(
     if packed and "." in name:
         path = path.rename(tmp_path / f"{name}.gz")
     pages, _ = collect(open_file(path))
-    assert [(m.native_id, m.text, m.source) for m in given_by(pages)] == [
+    assert [(own(m.native_id), m.text, m.source) for m in given_by(pages)] == [
         (str(n), f"post {n} ñ", name.partition(".")[0]) for n in range(5)
     ]
     assert warnings(pages) == []
@@ -273,14 +279,14 @@ def test_arrays_are_read_the_same_whatever_the_chunks(
 def test_quoted_line_feeds_belong_to_the_text(tmp_path: Path) -> None:
     path = put(tmp_path / "q.csv", f'id,text,date\n1,"a\nb, ""c""\n",{DATE}\n\n2,d,{DATE}\n')
     pages, _ = collect(Csv(path))
-    assert [(m.native_id, m.text) for m in given_by(pages)] == [("1", 'a\nb, "c"'), ("2", "d")]
+    assert [(own(m.native_id), m.text) for m in given_by(pages)] == [("1", 'a\nb, "c"'), ("2", "d")]
     assert warnings(pages) == []
 
 
 def test_ragged_rows_are_read_and_counted(tmp_path: Path) -> None:
     path = put(tmp_path / "r.csv", f"id,date,text,lang\n1,{DATE},a\n2,{DATE},b,es,extra\n3\n")
     pages, _ = collect(Csv(path))
-    assert [(m.native_id, m.text, m.lang) for m in given_by(pages)] == [
+    assert [(own(m.native_id), m.text, m.lang) for m in given_by(pages)] == [
         ("1", "a", None),
         ("2", "b", "es"),
     ]
@@ -534,7 +540,81 @@ def test_two_exports_with_the_same_ids_do_not_become_one(tmp_path: Path) -> None
     first = put(tmp_path / "Encuesta Mayo 2026.jsonl", json.dumps(row | {"text": "one"}))
     second = put(tmp_path / "survey.jsonl", json.dumps(row | {"text": "two"}))
     given = [m for path in (first, second) for m in given_by(collect(open_file(path))[0])]
-    assert [(m.source, m.native_id, m.text) for m in given] == [
+    assert [(m.source, own(m.native_id), m.text) for m in given] == [
         ("encuesta-mayo-2026", "1", "one"),
         ("survey", "1", "two"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "source"),
+    [("jan/export.csv", "feb/export.csv", "export"), ("a/p.2024.csv.gz", "b/p.2024.tsv", "p-2024")],
+)
+def test_two_files_of_one_name_do_not_share_ids(
+    tmp_path: Path, first: str, second: str, source: str
+) -> None:
+    found = []
+    for name in (first, second):
+        (tmp_path / name).parent.mkdir()
+        path = put(tmp_path / name, f"id\ttext\tdate\n1\tof {name}\t{DATE}\n2\ttoo\t{DATE}\n")
+        found += given_by(collect(Csv(path))[0])
+    assert {m.source for m in found} == {source}
+    assert [own(m.native_id) for m in found] == ["1", "2", "1", "2"]
+    assert len({m.native_id for m in found}) == 4
+
+
+def test_the_year_in_a_name_is_part_of_the_source(tmp_path: Path) -> None:
+    names = ("posts.2024.csv", "posts.2025.csv.gz", "posts.2025.json", "v1.posts")
+    sources = [JsonLines(tmp_path / name).source for name in names]
+    assert sources == ["posts-2024", "posts-2025", "posts-2025", "v1-posts"]
+
+
+def test_a_path_gives_the_same_ids_again_also_when_the_file_grew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", rows(2))
+    before = [m.native_id for m in given_by(collect(JsonLines(path))[0])]
+    write(path, rows(3))
+    monkeypatch.chdir(tmp_path)
+    after = [m.native_id for m in given_by(collect(JsonLines("a.jsonl"))[0])]
+    assert after[:2] == before
+    assert len(set(after)) == 3
+
+
+def test_threads_of_a_file_still_join(tmp_path: Path) -> None:
+    flat = {"id": "2", "text": "b", "parent_id": "1", "root_id": "1"}
+    post = {"id": "1", "text": "a", "comments": [{"id": "3", "text": "c"}]}
+    first, nested, answer = given_by(
+        collect(JsonLines(put(tmp_path / "t.jsonl", lines([post, flat]))))[0]
+    )
+    assert re.fullmatch(r"[0-9a-f]{8}:1", first.native_id)
+    assert (first.parent_id, first.root_id) == (None, None)
+    for mention in (nested, answer):
+        assert (mention.parent_id, mention.root_id) == (first.native_id, first.native_id)
+
+
+def test_ids_of_a_named_source_are_kept(tmp_path: Path) -> None:
+    post = {"id": "1", "text": "a", "parent_id": "0", "comments": [{"id": "2", "text": "b"}]}
+    named = put(tmp_path / "a.jsonl", lines([post | {"platform": "forum"}]))
+    known = put(tmp_path / "b.jsonl", lines([post | {"subreddit": "x"}]))
+    plain = put(tmp_path / "c.jsonl", lines([post]))
+    found = [given_by(collect(JsonLines(path))[0]) for path in (named, known)]
+    found.append(given_by(collect(JsonLines(plain, source="mine"))[0]))
+    assert [(m.source, m.native_id, m.parent_id) for one in found for m in one] == [
+        ("forum", "1", "0"),
+        ("forum", "2", "1"),
+        ("reddit", "t3_1", "t1_0"),
+        ("reddit", "t1_2", "t3_1"),
+        ("mine", "1", "0"),
+        ("mine", "2", "1"),
+    ]
+
+
+def test_repeated_ids_are_counted_over_all_pages(tmp_path: Path) -> None:
+    posts = [*rows(3), *rows(1, 1), *rows(4, 3), {**rows(1)[0], "platform": "forum"}, *rows(1)]
+    pages, _ = collect(make(write(tmp_path / "r.jsonl", posts), page_size=4))
+    assert warnings(pages) == [
+        "r.jsonl: with an id that came before: 1 (line 4)",
+        "r.jsonl: with an id that came before: 1 (line 10)",
+    ]
+    assert len(ids(pages)) == 10

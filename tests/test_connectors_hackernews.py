@@ -347,6 +347,25 @@ def test_the_connector_has_a_bound_of_its_own() -> None:
     assert pages[-1].more
 
 
+def test_the_bound_of_its_own_is_for_each_term() -> None:
+    terms = tuple(f"acme {n:02}" for n in range(13))
+    query = replace(QUERY, any_of=terms)
+    few = Algolia([comment(n, ago=n, text=term) for n, term in enumerate(terms)])
+    pages, spent = collect(few.connector(max_pages=10), query=query)
+    assert (len(pages), spent, len(set(ids(pages)))) == (13, False, 13)
+    assert len(collect(few.connector(max_pages=10), query=query, budget=Budget(pages=4))[0]) == 4
+
+
+def test_a_term_with_too_many_pages_leaves_the_others_theirs() -> None:
+    site = Algolia([comment(n, ago=n) for n in range(9)] + [comment(50, ago=9, text="zeta")])
+    query = replace(QUERY, any_of=("acme", "zeta"))
+    pages, spent = collect(site.connector(page_size=2, max_pages=2), query=query)
+    assert [asked["query"] for asked in site.asked] == ["acme", "acme", "zeta"]
+    assert (spent, pages[-1].more) == (True, True)
+    rest, _ = collect(site.connector(page_size=2), pages[-1].cursor, query=query)
+    assert {*ids(pages), *ids(rest)} == {*map(str, range(9)), "50"}
+
+
 def test_a_small_budget_does_not_starve_a_term() -> None:
     site = Algolia([comment(n, ago=n) for n in range(3)])
     query = replace(QUERY, any_of=("acme", "apex", "zeta"))

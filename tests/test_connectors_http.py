@@ -321,6 +321,7 @@ def test_private_hosts_are_refused_before_anything_is_sent(site: Loopback, host:
     assert site.seen == []
     if host != "[::1]":  # a machine without IPv6 may not even know the name
         assert "private address" in str(raised.value)
+        assert "set allow_private_addresses = true where" in str(raised.value)
 
 
 class Wire(httpcore.MockBackend):

@@ -267,17 +267,19 @@ def test_digests_speak_the_language_of_their_reader(store: Store, channel: Memor
 def test_a_digest_goes_on_where_the_last_one_of_its_reader_ended(store: Store) -> None:
     settings = config()
     until = at(72)
-    assert digest_period(store, DAY, "ana@example.com", NOW).since == at(-24)
+    assert digest_period(store, settings, DAY, "ana@example.com", NOW).since == at(-24)
     enqueue_digest(store, settings, DAY, now=at(0.5))
     enqueue_digest(store, settings, date(2026, 3, 12), now=at(49))
     day = date(2026, 3, 13)
-    assert digest_period(store, day, "ana@example.com", until).since == at(49)
-    assert digest_period(store, day, "ben@example.com", until).since == at(48)
-    assert digest_period(store, date(2026, 3, 12), "ana@example.com", at(49)).since == at(0.5)
+    assert digest_period(store, settings, day, "ana@example.com", until).since == at(49)
+    assert digest_period(store, settings, day, "ben@example.com", until).since == at(48)
+    assert digest_period(store, settings, date(2026, 3, 12), "ana@example.com", at(49)).since == at(
+        0.5
+    )
     enqueue_digest(store, settings, day, now=at(49))
-    assert digest_period(store, day, "cleo@example.com", at(49)).since == at(0.5)
+    assert digest_period(store, settings, day, "cleo@example.com", at(49)).since == at(0.5)
     far = date(2026, 4, 10)
-    assert digest_period(store, far, "ana@example.com", at(24 * 31)).since == at(24 * 24)
+    assert digest_period(store, settings, far, "ana@example.com", at(24 * 31)).since == at(24 * 24)
 
 
 def test_a_late_digest_tells_of_the_time_until_it_was_due(
@@ -286,7 +288,7 @@ def test_a_late_digest_tells_of_the_time_until_it_was_due(
     """What is published between writing it down and sending it belongs to the next."""
     put(store, mention("1", "a Lumora", published_at=at(-1)))
     enqueue_digest(store, config(), DAY, now=NOW)
-    put(store, mention("2", "a Lumora", published_at=at(1)))
+    put(store, mention("2", "a Lumora", published_at=at(1)), now=at(1))
     analyse(store, FakeTagger({"a Lumora": Labels(signals={"praise": 0.9}, sentiment="pos")}))
     send(store, channel, hours=3)
     assert page(channel.sent[1]).count("a Lumora") == 1

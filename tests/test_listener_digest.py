@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -41,7 +41,7 @@ DAY = date(2026, 3, 10)
 ASK = "Which espresso machine is good?"
 SPAM = "Best espresso machine, buy now!"
 BUY = "I bought it"
-TAGGER = FakeTagger({ASK: ASKS, SPAM: ADVERT, BUY: DECIDES})
+TAGGER = FakeTagger({ASK: ASKS, f"{ASK} Lumora": ASKS, SPAM: ADVERT, BUY: DECIDES})
 
 
 @pytest.fixture
@@ -49,8 +49,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     yield from store_in(tmp_path)
 
 
-def heard(store: Store, *mentions: Mention, tagger: FakeTagger = TAGGER) -> None:
-    put(store, *mentions)
+def heard(
+    store: Store, *mentions: Mention, tagger: FakeTagger = TAGGER, now: datetime = NOW
+) -> None:
+    put(store, *mentions, now=now)
     analyse(store, tagger)
     refresh(store, brand="Lumora")
 
@@ -109,6 +111,7 @@ def test_each_hour_counts_in_one_digest(store: Store) -> None:
                 mention(f"{start} {n}", "Lumora", published_at=at(start + n))
                 for n in range(-24, 25)
             ),
+            now=at(25),
         )
     for start in (0.0, 0.5):
         days = [dict(digest(store, hours=start + n).share_of_voice) for n in (0, 24)]
@@ -166,7 +169,6 @@ def test_only_open_recent_conversations_are_to_join(store: Store) -> None:
         store,
         mention("open", ASK, by="ana", published_at=at(-71)),
         mention("old", ASK, by="ana", published_at=at(-73)),
-        mention("future", ASK, by="ana", published_at=at(1)),
         mention("spam", SPAM, by="shop", published_at=at(-1)),
         mention("done", ASK, by="ben", published_at=at(-3)),
         mention("bought", BUY, by="ben", parent_id="done", published_at=at(-2)),
@@ -250,7 +252,7 @@ def test_unanswered_questions(store: Store) -> None:
         mention("3", "Has Lumora a lid?", published_at=at(-3)),
         mention("4", "yes", parent_id="1", published_at=at(-2)),
         mention("5", "no", root_id="3", published_at=at(-2)),
-        mention("2", "Is Lumora loud?", source="other", parent_id="2"),
+        mention("2", "Is Lumora loud?", source="other", parent_id="2", published_at=at(-30)),
         tagger=FakeTagger(
             dict.fromkeys(["Does Lumora fit?", "Is Lumora loud?", "Has Lumora a lid?"], asked)
         ),
@@ -373,4 +375,19 @@ def test_alerts_over_the_limit_of_a_day_are_told_as_held_back(store: Store) -> N
     assert digest_message(store, settings, DAY, period).held_back == 3
     later = at(25)
     heard(store, mention("6", ASK, published_at=at(24.5)))
-    assert save(store, find(store, settings, now=later), settings, now=later) == (1, 1)
+    # Of the new one and the three held back, the strongest two.
+    assert save(store, find(store, settings, now=later), settings, now=later) == (1, 2)
+
+
+# -- dates in the future
+
+
+def test_a_date_in_the_future_counts_when_it_was_seen(store: Store) -> None:
+    heard(store, mention("1", f"{ASK} Lumora", by="ana", published_at=at(24 * 365 * 70)))
+    message = digest(store)
+    assert message.mentions == 1
+    assert [row["day"] for row in store.rows("SELECT day FROM share_of_voice")] == [str(DAY)]
+    later = at(24 * 30)
+    settings = config(RECIPIENTS)
+    assert save(store, find(store, settings, now=later), settings, now=later) == (1, 0)
+    assert texts(digest(store, hours=24 * 30)) == []

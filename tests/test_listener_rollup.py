@@ -166,6 +166,7 @@ def test_hours_end_where_the_next_begins(store: Store) -> None:
         mention("1", "Lumora", published_at=at(0)),
         mention("2", "Lumora", published_at=at(3599 / 3600)),
         mention("3", "Lumora", published_at=at(1)),
+        now=at(2),
     )
     analyse(store, FakeTagger())
     refresh(store, brand="Lumora")

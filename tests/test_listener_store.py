@@ -275,6 +275,36 @@ def test_typed_queries_cannot_write(tmp_path: Path) -> None:
         assert keys(store) == ["kept"]
 
 
+@pytest.mark.parametrize("statement", ["ATTACH '{}' AS other", "VACUUM INTO '{}'"])
+def test_typed_queries_cannot_write_another_file(path: Path, statement: str) -> None:
+    Store(path).close()
+    other = path.with_name("other.db")
+    with closing(open_read_only(path)) as connection:
+        with pytest.raises(sqlite3.DatabaseError, match="authoriz"):
+            connection.execute(statement.format(other))
+        for query in (
+            *(f"SELECT * FROM {view}" for view in VIEWS),
+            "SELECT snippet(mentions_fts, 1, '', '', '', 5) FROM mentions_fts "
+            "WHERE mentions_fts MATCH 'a' ORDER BY rank",
+        ):
+            assert connection.execute(query).fetchall() == []
+        assert connection.execute("SELECT json_extract('[7]', '$[0]')").fetchone()[0] == 7
+    assert not other.exists()
+
+
+def test_typed_queries_need_a_database_of_this_version(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StoreError, match="no tables of this version"):
+        open_read_only(path)
+    with Store(path) as store, store.write() as connection:
+        connection.execute("UPDATE _sqlite_migrations SET name = 'm999_later'")
+    with pytest.raises(StoreError, match="newer version of Listener"):
+        open_read_only(path)
+    path.write_bytes(b"once upon a time " * 500)
+    with pytest.raises(StoreError, match="not an SQLite database"):
+        open_read_only(path)
+
+
 def test_typed_queries_need_a_database(path: Path) -> None:
     with pytest.raises(StoreError, match="listener run --once"):
         open_read_only(path)

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import random
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlp.base import SIGNALS
+from nlp.base import SENTIMENTS, SIGNALS, STAGES
 from nlp.encoder import POOLED, WIDTH, Encoder, columns, parse_heads
 from nlp.training import __main__ as command
 from nlp.training.calibrate import calibrated, cross_fitted, fit_platt, fold
@@ -32,6 +33,7 @@ from nlp.training.data import (
 )
 from nlp.training.files import TOKENIZER, heads_body, write_heads, write_tokenizer
 from nlp.training.measure import best_threshold, f1, macro_f1, selection, truth
+from nlp.training.own import LABELS, post_id, read_own
 from nlp.training.vocabulary import frequencies, latin, prune
 
 SPECIALS = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -130,7 +132,7 @@ def test_the_command_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--wheel", str(tmp_path / "none.whl"), "--labels", str(tmp_path)]
-    arguments += ["--sentiment", str(tmp_path / "s.gz"), "--work", str(tmp_path / "work")]
+    arguments += ["--data", str(tmp_path), "--work", str(tmp_path / "work")]
     assert command.main(arguments) == 1
     said = capsys.readouterr().err
     assert "install the extra" in said or "pip download" in said
@@ -448,3 +450,44 @@ def test_a_tiny_model_learns_exports_and_goes_on(tmp_path: Path) -> None:
     logits, vectors = Encoder(tmp_path).run(texts)
     np.testing.assert_allclose(logits, predict(trained, words, texts), atol=0.15)
     assert vectors.shape == (3, 384)
+
+
+def test_own_labels_find_their_texts_again(tmp_path: Path) -> None:
+    long = "x" * 800
+    files = {
+        "raw/es/posts.jsonl.gz": [{"text": "¿cuál compro?", "lang": "es", "source": "foro"}],
+        "sentiment/sentiment.jsonl.gz": [{"text": "nice", "lang": "en", "source": "s"}],
+        "raw/reddit/posts.jsonl.gz": [{"subreddit": "tea", "title": "Kettle", "selftext": long}],
+    }
+    for name, rows in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    cut = "Kettle\n" + "x" * 692 + "…"
+    ids = [
+        post_id("foro", "¿cuál compro?"),
+        post_id("reddit_top_2013/tea", cut),
+        post_id("gone", "not in the data"),
+    ]
+    lines = [f"{one}\tconsideration\t1\t1\tcomparison|praise\tneu\t0" for one in ids]
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("\n".join(lines), "utf-8")
+    rows, missing = read_own(tmp_path, labels)
+    assert missing == 1
+    assert [(row.id, row.lang, row.stage) for row in rows] == [(ids[0], "es", 2), (ids[1], "en", 2)]
+    assert len(rows[1].text) == 700
+
+
+def test_shipped_labels_are_legal_and_hold_no_text() -> None:
+    seen = set()
+    for line in LABELS.read_text("utf-8").splitlines():
+        given, stage, intent, early, signals, sentiment, promo = line.split("\t")
+        assert re.fullmatch("[0-9a-f]{12}", given)
+        seen.add(given)
+        assert stage in STAGES
+        assert sentiment in SENTIMENTS
+        assert {intent, early, promo} <= {"0", "1"}
+        assert signals == "-" or set(signals.split("|")) <= set(SIGNALS)
+        assert early == "0" or (intent == "1" and stage in ("awareness", "consideration"))
+        assert intent == "1" or stage not in ("consideration", "decision")
+    assert len(seen) == 2550

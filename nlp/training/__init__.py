@@ -1,0 +1,1 @@
+"""How `nlp/models/` is made: `python -m nlp.training --help`. Needs the extra `train`."""
