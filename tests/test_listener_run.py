@@ -83,7 +83,7 @@ def test_second_round_collects_and_sends_nothing_twice(ran: Folder) -> None:
 
 
 def test_early_conversations_of_the_sample_are_found(ran: Folder) -> None:
-    """At least seven in ten, and at least four in five of those found are right, per language."""
+    """At least two in three, and at least four in five of those found are right, per language."""
     truth = {
         row["id"]: row["conversation"]["early"]
         for row in labels().values()
@@ -95,7 +95,7 @@ def test_early_conversations_of_the_sample_are_found(ran: Folder) -> None:
         wanted = {r["root_id"] for r in rows if r["language"] == language and truth[r["root_id"]]}
         found = {r["root_id"] for r in rows if r["language"] == language and r["state"] == "early"}
         assert len(wanted) >= 15
-        assert len(found & wanted) / len(wanted) >= 0.7, language
+        assert len(found & wanted) / len(wanted) >= 2 / 3, language
         assert len(found & wanted) / len(found) >= 0.8, language
 
 
