@@ -164,19 +164,10 @@ class Commands(click.Group):
             sys.stderr.close()
             ctx.exit(0)
         except Exception as error:
-            known = _known_errors()
-            if isinstance(error, known):
+            # Imported here so that --help stays quick; what is not explained is a fault of ours.
+            from .errors import explained
+
+            if isinstance(error, explained()):
                 say(f"Error: {error}")
                 ctx.exit(2 if type(error).__name__ in ("ConfigError", "BadConfig") else 1)
             raise
-
-
-def _known_errors() -> tuple[type[Exception], ...]:
-    """Errors whose text is a sentence with the fix; imported here so that --help stays quick."""
-    from connectors.base import ConnectorError
-    from nlp.base import NlpError
-
-    from .config import ConfigError
-    from .store import StoreError
-
-    return ConnectorError, NlpError, ConfigError, StoreError

@@ -33,7 +33,7 @@ from nlp.training.data import (
 )
 from nlp.training.files import TOKENIZER, heads_body, write_heads, write_tokenizer
 from nlp.training.measure import best_threshold, f1, macro_f1, selection, truth
-from nlp.training.own import LABELS, post_id, read_own
+from nlp.training.own import LABELS, LATER, post_id, read_own
 from nlp.training.vocabulary import frequencies, latin, prune
 
 SPECIALS = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -478,9 +478,10 @@ def test_own_labels_find_their_texts_again(tmp_path: Path) -> None:
     assert len(rows[1].text) == 700
 
 
-def test_shipped_labels_are_legal_and_hold_no_text() -> None:
+def test_labels_in_the_project_are_legal_and_hold_no_text() -> None:
     seen = set()
-    for line in LABELS.read_text("utf-8").splitlines():
+    lines = [line for path in (LABELS, LATER) for line in path.read_text("utf-8").splitlines()]
+    for line in lines:
         given, stage, intent, early, signals, sentiment, promo = line.split("\t")
         assert re.fullmatch("[0-9a-f]{12}", given)
         seen.add(given)
@@ -490,4 +491,4 @@ def test_shipped_labels_are_legal_and_hold_no_text() -> None:
         assert signals == "-" or set(signals.split("|")) <= set(SIGNALS)
         assert early == "0" or (intent == "1" and stage in ("awareness", "consideration"))
         assert intent == "1" or stage not in ("consideration", "decision")
-    assert len(seen) == 2550
+    assert len(seen) == len(lines) == 2550 + 2400

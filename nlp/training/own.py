@@ -1,7 +1,8 @@
 """The posts that were labelled for this project: labels here, texts found again in the shared data.
 
 The project keeps ids and labels only. An id is the first 12 hex digits of the SHA-1 of the source,
-a NUL and the text, so whoever has the data finds the same posts, and nobody else can.
+a NUL and the text, so whoever has the data finds the same posts, and nobody else can. The shipped
+model learned from labels.tsv; labels_2.tsv was labelled after it, for the next one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from .data import Row, labelled
 
 LABELS = Path(__file__).with_name("labels.tsv")
+LATER = LABELS.with_name("labels_2.tsv")
 _LONGEST = 700
 
 
