@@ -39,8 +39,9 @@ class ModelMissing(NlpError):
 class Tag:
     """One statement about one text.
 
-    `kind` is a head ("stage", "intent", "early", "signal", "sentiment", "promo"), `label` its
-    value, `score` a calibrated probability in [0, 1]. `start` and `end` are offsets in code points
+    `kind` is a head ("stage", "intent", "early", "signal", "sentiment", "promo") or
+    "sentiment_target", the sentiment toward what the span names; `label` is its value, `score` a
+    calibrated probability in [0, 1]. `start` and `end` are offsets in code points
     into the text, end exclusive; both are None when the tag is about the whole text.
     """
 
@@ -69,5 +70,22 @@ class Tagger(Protocol):
         """Tags of each text, in the order given; `langs` are ISO 639-1 codes or "und".
 
         Never raises because of a text: empty, emoji only and 50,000-character texts get tags too.
+        """
+        ...
+
+
+@runtime_checkable
+class TargetTagger(Tagger, Protocol):
+    """A tagger that also says something of each thing that a text names."""
+
+    def tag_targets(
+        self,
+        texts: Sequence[str],
+        langs: Sequence[str],
+        spans: Sequence[Sequence[tuple[int, int]]],
+    ) -> list[tuple[Tag, ...]]:
+        """Tags of each text as of `tag`, and those toward what its `spans` name.
+
+        Spans are offsets in code points, end exclusive; what is said of one has its bounds.
         """
         ...

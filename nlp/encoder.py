@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Floats = NDArray[np.float32]
+Span = tuple[int, int]
 
 MODEL_FOLDER = Path(__file__).parent / "models"
 HEADS: dict[str, tuple[str, ...]] = {
@@ -45,6 +47,7 @@ POOLED = "*"
 _HEAD_CHARS, _TAIL_CHARS = 2_000, 1_000
 _TOKENS_A_POST = 64
 _URL = re.compile(r"(?:https?://|www\.)(?:www\.)?([^\s/?#]+)\S*", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
 _SHORTENER = "t.co"
 
 
@@ -54,6 +57,8 @@ class Heads:
 
     `scale` and `bias` give per language (or `POOLED`) one number for each of the 20 columns;
     `thresholds` give per head, per language (or `POOLED`), one probability for each label.
+    `toward` is the scale of the logits of the sentiment toward a target, alike for all languages;
+    None for a model without that head.
     A text of more than `max_tokens` tokens keeps its first `head_tokens` and its last ones.
     """
 
@@ -64,6 +69,7 @@ class Heads:
     scale: dict[str, Floats]
     bias: dict[str, Floats]
     thresholds: dict[str, dict[str, dict[str, float]]]
+    toward: float | None
 
     def probabilities(self, logits: Floats, langs: Sequence[str]) -> Floats:
         """Calibrated probabilities [n, 20] of logits [n, 20]; softmax heads sum to 1."""
@@ -73,9 +79,7 @@ class Heads:
         scores = logits * scale + bias
         out = 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
         for head in ("stage", "sentiment"):
-            part = scores[:, columns(head)]
-            power = np.exp(part - part.max(axis=1, keepdims=True, initial=-np.inf))
-            out[:, columns(head)] = power / power.sum(axis=1, keepdims=True)
+            out[:, columns(head)] = _softmax(scores[:, columns(head)])
         result: Floats = out.astype(np.float32)
         return result
 
@@ -83,6 +87,12 @@ class Heads:
         """Recommended probability from which `label` of a yes/no head or a signal holds."""
         by_lang = self.thresholds[head]
         return by_lang.get(lang, by_lang[POOLED])[label]
+
+
+def _softmax(scores: Floats) -> Floats:
+    power = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    shares: Floats = power / power.sum(axis=1, keepdims=True)
+    return shares
 
 
 def columns(head: str) -> slice:
@@ -116,6 +126,7 @@ def parse_heads(data: dict[str, Any]) -> Heads:
         scale={lang: row(lang, "scale") for lang in langs},
         bias={lang: row(lang, "bias") for lang in langs},
         thresholds=data["thresholds"],
+        toward=data.get("toward"),
     )
 
 
@@ -128,6 +139,46 @@ def prepare(text: str) -> str:
     except UnicodeEncodeError:  # lone surrogates; halves of one pair are joined
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _URL.sub(_host, html.unescape(text)).strip()
+
+
+def aligned(text: str) -> tuple[str, list[int]]:
+    """`prepare(text)`, and for each of its characters the offset in `text` that it comes from.
+
+    Slower than `prepare`; for texts in which places matter.
+    """
+    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
+        cut = len(text) - _TAIL_CHARS
+        origins = [*range(_HEAD_CHARS), _HEAD_CHARS, *range(cut, len(text))]
+        text = f"{text[:_HEAD_CHARS]} {text[cut:]}"
+    else:
+        origins = list(range(len(text)))
+    signs = [sign if not "\ud800" <= sign <= "\udfff" else "\ufffd" for sign in text]
+    text = "".join(signs)
+    for pattern, change in ((_ENTITY, _unescaped), (_URL, _host)):
+        parts: list[str] = []
+        places: list[int] = []
+        done = 0
+        for match in pattern.finditer(text):
+            new = change(match)
+            parts += (text[done : match.start()], new)
+            places += origins[done : match.start()]
+            places += [origins[match.start()]] * len(new)
+            done = match.end()
+        text, origins = "".join((*parts, text[done:])), [*places, *origins[done:]]
+    start = len(text) - len(text.lstrip())
+    text = text.strip()
+    return text, origins[start : start + len(text)]
+
+
+def moved(origins: Sequence[int], start: int, end: int) -> Span:
+    """Bounds in a prepared text (see `aligned`) of start..end in the text as given."""
+    before = max(bisect_right(origins, start) - 1, 0)
+    first = bisect_left(origins, origins[before]) if origins else 0
+    return first, max(bisect_left(origins, end), first + 1)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return html.unescape(match[0])
 
 
 def _host(match: re.Match[str]) -> str:
@@ -143,6 +194,19 @@ def shorten(ids: list[int], max_tokens: int, head_tokens: int) -> list[int]:
     if len(ids) <= max_tokens:
         return ids
     return ids[:head_tokens] + ids[head_tokens - max_tokens :]
+
+
+def covered(spans: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
+    """Places of the tokens (bounds in `spans`) that share a character with start..end."""
+    return [at for at, (a, b) in enumerate(spans) if a < end and start < b]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Ids of a text, and where it matters the bounds of each in the text with its prefix."""
+
+    ids: list[int]
+    spans: Sequence[Span] = ()
 
 
 class Encoder:
@@ -171,16 +235,37 @@ class Encoder:
         Identical texts are computed once, and what a text gets does not depend on its company.
         Raises `ModelMissing` when the files are absent, and never because of a text.
         """
+        logits, vectors, _ = self.run_targets(texts, [()] * len(texts))
+        return logits, vectors
+
+    def run_targets(
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> tuple[Floats, Floats, list[Floats]]:
+        """As `run`, and per text [spans, 3] logits of the sentiment toward what its spans name.
+
+        Spans are code points of the texts as given, end exclusive; the logits of one that the model
+        does not get to see (it reads the beginning and the end of a long text) are NaN, as are all
+        of a model without that head.
+        """
+        aims = self.heads.toward is not None
+        sought = [aims and bool(one) for one in spans]
         prepared = [prepare(text) for text in texts]
         place = {text: at for at, text in enumerate(dict.fromkeys(prepared))}
-        ids = self._tokenize(list(place))
-        logits = np.zeros((len(ids), WIDTH), np.float32)
-        vectors = np.zeros((len(ids), VECTOR), np.float32)
+        named = {place[text] for text, wanted in zip(prepared, sought, strict=True) if wanted}
+        tokens = self._tokenize(list(place), named)
+        logits = np.zeros((len(tokens), WIDTH), np.float32)
+        vectors = np.zeros((len(tokens), VECTOR), np.float32)
+        tones: dict[int, Floats] = {}
 
         def fill(batch: list[int]) -> None:
-            logits[batch], vectors[batch] = self._forward([ids[at] for at in batch])
+            outputs = ["logits", "embedding"] + ["tones"] * (not named.isdisjoint(batch))
+            found = self._forward([tokens[at].ids for at in batch], outputs)
+            logits[batch], vectors[batch] = found[:2]
+            for row, at in enumerate(batch):
+                if at in named:
+                    tones[at] = found[2][row]
 
-        batches = list(self._batches(ids))
+        batches = list(self._batches([one.ids for one in tokens]))
         if self._threads > 1 and len(batches) > 1:
             with ThreadPoolExecutor(self._threads) as pool:
                 list(pool.map(fill, batches))
@@ -188,12 +273,44 @@ class Encoder:
             for batch in batches:
                 fill(batch)
         rows = [place[text] for text in prepared]
-        return logits[rows], vectors[rows]
+        toward = [
+            self._toward(text, one, tokens[row], tones.get(row))
+            for text, one, row in zip(texts, spans, rows, strict=True)
+        ]
+        return logits[rows], vectors[rows], toward
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+    def _toward(
+        self, text: str, spans: Sequence[Span], tokens: _Tokens, tones: Floats | None
+    ) -> Floats:
+        """[spans, 3]: for each span the mean over its tokens."""
+        out = np.full((len(spans), len(SENTIMENTS)), np.nan, np.float32)
+        if tones is None or not spans:
+            return out
+        _, origins = aligned(text)
+        shift = len(self.heads.prefix)
+        for at, (start, end) in enumerate(spans):
+            first, last = moved(origins, start, end)
+            inside = covered(tokens.spans, first + shift, last + shift)
+            if inside:
+                out[at] = tones[inside].mean(0)
+        return out
+
+    def _tokenize(self, texts: list[str], named: set[int]) -> list[_Tokens]:
+        """Tokens of prepared texts, with their bounds where `named` says so (that is slower)."""
         heads = self.heads
-        encodings = self._tokenizer.encode_batch_fast([heads.prefix + text for text in texts])
-        return [shorten(one.ids, heads.max_tokens, heads.head_tokens) for one in encodings]
+        most, first = heads.max_tokens, heads.head_tokens
+        given = [heads.prefix + text for text in texts]
+        out = [
+            _Tokens(shorten(one.ids, most, first))
+            for one in self._tokenizer.encode_batch_fast(given)
+        ]
+        order = sorted(named)
+        for at, one in zip(
+            order, self._tokenizer.encode_batch([given[at] for at in order]), strict=True
+        ):
+            places = shorten(list(range(len(one.ids))), most, first)
+            out[at] = _Tokens(out[at].ids, [one.offsets[place] for place in places])
+        return out
 
     def _batches(self, ids: list[list[int]]) -> Iterator[list[int]]:
         """Places of texts of like length, longest first so that the threads end together."""
@@ -207,17 +324,15 @@ class Encoder:
         if batch:
             yield batch
 
-    def _forward(self, rows: list[list[int]]) -> tuple[Floats, Floats]:
+    def _forward(self, rows: list[list[int]], outputs: list[str]) -> list[Floats]:
         shape = (len(rows), max(map(len, rows)))
         ids = np.ones(shape, np.int64)  # 1 is the pad token
         mask = np.zeros(shape, np.int64)
         for at, row in enumerate(rows):
             ids[at, : len(row)] = row
             mask[at, : len(row)] = 1
-        logits, vectors = self._session.run(
-            ["logits", "embedding"], {"input_ids": ids, "attention_mask": mask}
-        )
-        return logits, vectors
+        found: list[Floats] = self._session.run(outputs, {"input_ids": ids, "attention_mask": mask})
+        return found
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -276,19 +391,27 @@ class FunnelTagger:
 
         A text without a letter says nothing of a purchase: all heads but sentiment read it as "".
         """
-        logits, _ = self._encoder.run([*texts, ""])
+        rows, _ = self._rows(texts, langs, [()] * len(texts))
+        return rows
+
+    def _rows(
+        self, texts: Sequence[str], langs: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> tuple[list[dict[str, dict[str, float]]], list[Floats]]:
+        """Probabilities, and per text [spans, 3] those of the sentiment toward each (or NaN)."""
+        logits, _, toward = self._encoder.run_targets([*texts, ""], [*spans, ()])
         empty, logits = logits[-1], logits[:-1]
         silent = [at for at, text in enumerate(texts) if not any(map(str.isalpha, text))]
         funnel = slice(0, columns("sentiment").start)
         logits[silent, funnel] = empty[funnel]
-        rows = self._encoder.heads.probabilities(logits, langs)
-        return [
+        heads = self._encoder.heads
+        rows = [
             {
                 head: dict(zip(labels, row[columns(head)].tolist(), strict=True))
                 for head, labels in HEADS.items()
             }
-            for row in rows
+            for row in heads.probabilities(logits, langs)
         ]
+        return rows, [_softmax(one * (heads.toward or 1.0)) for one in toward[:-1]]
 
     def tag(self, texts: Sequence[str], langs: Sequence[str]) -> list[tuple[Tag, ...]]:
         """Tags of each text, all about the whole of it.
@@ -296,8 +419,20 @@ class FunnelTagger:
         The likeliest stage and sentiment; intent, early and promo always (a low score means no); a
         signal where its probability reaches the recommended threshold.
         """
-        rows = zip(self.probabilities(texts, langs), langs, strict=True)
-        return [self._tags(row, lang) for row, lang in rows]
+        return self.tag_targets(texts, langs, [()] * len(texts))
+
+    def tag_targets(
+        self, texts: Sequence[str], langs: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> list[tuple[Tag, ...]]:
+        """As `tag`, and for each span the likeliest "sentiment_target" toward what it names.
+
+        None for a span in the middle of a long text, which the model does not read.
+        """
+        rows, toward = self._rows(texts, langs, spans)
+        return [
+            self._tags(row, lang) + _target_tags(places, scores)
+            for row, lang, places, scores in zip(rows, langs, spans, toward, strict=True)
+        ]
 
     def _tags(self, row: dict[str, dict[str, float]], lang: str) -> tuple[Tag, ...]:
         heads = self._encoder.heads
@@ -310,3 +445,15 @@ class FunnelTagger:
             if score >= heads.threshold("signal", lang, signal)
         ]
         return tuple(tags)
+
+
+def _target_tags(spans: Sequence[Span], scores: Floats) -> tuple[Tag, ...]:
+    tags = []
+    for (start, end), row in zip(spans, scores, strict=True):
+        if not np.isnan(row[0]):
+            best = int(row.argmax())
+            label, score = SENTIMENTS[best], float(row[best])
+            tags.append(
+                Tag(kind="sentiment_target", label=label, score=score, start=start, end=end)
+            )
+    return tuple(tags)

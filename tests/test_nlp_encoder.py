@@ -22,6 +22,7 @@ from nlp.encoder import (
     WIDTH,
     Encoder,
     FunnelTagger,
+    aligned,
     columns,
     parse_heads,
     prepare,
@@ -68,6 +69,26 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def tagger(encoder: Encoder) -> FunnelTagger:
     return FunnelTagger(encoder)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["AT&amp;T", "&lt", "&#x1F600;", "&#0;", "https://www.Foo.example/a?b", "\ud83d", "ñ",
+             " ", "\n", "😀", "www.t.co/x", "&", "word", "x" * 900]
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_places_are_those_of_the_prepared_text(parts: list[str]) -> None:
+    text = "".join(parts)
+    found, origins = aligned(text)
+    if "\ud83d" not in text:
+        assert found == prepare(text)
+    assert len(origins) == len(found)
+    assert origins == sorted(origins)
+    assert all(0 <= one < len(text) for one in origins)
 
 
 def test_importing_loads_no_model_library() -> None:
@@ -122,9 +143,9 @@ def test_identical_texts_are_computed_once(
     rows: list[int] = []
     forward = encoder._forward
 
-    def counted(batch: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    def counted(batch: list[list[int]], outputs: list[str]) -> list[np.ndarray]:
         rows.append(len(batch))
-        return forward(batch)
+        return forward(batch, outputs)
 
     monkeypatch.setattr(encoder, "_forward", counted)
     logits, _ = encoder.run([ASKS["en"], NEWS["en"], ASKS["en"], ASKS["en"]])

@@ -17,7 +17,7 @@ import pytest
 from nlp.base import SENTIMENTS, SIGNALS, STAGES
 from nlp.encoder import POOLED, WIDTH, Encoder, columns, parse_heads
 from nlp.training import __main__ as command
-from nlp.training.calibrate import calibrated, cross_fitted, fit_platt, fold
+from nlp.training.calibrate import calibrated, cross_fitted, fit_platt, fit_toward, fold
 from nlp.training.convert import MEMBER, WrongFile, parse, read_pinned, tokenizer, unpack_4bit
 from nlp.training.data import (
     NO_LABEL,
@@ -25,15 +25,23 @@ from nlp.training.data import (
     balanced,
     read_labels,
     read_sentiment,
+    read_targets,
     silent,
     split,
     typos,
     vary,
+    without,
     without_accents,
 )
-from nlp.training.files import TOKENIZER, heads_body, write_heads, write_tokenizer
+from nlp.training.files import (
+    TOKENIZER,
+    heads_body,
+    plain_calibration,
+    write_heads,
+    write_tokenizer,
+)
 from nlp.training.measure import best_threshold, f1, macro_f1, selection, truth
-from nlp.training.own import LABELS, LATER, post_id, read_own
+from nlp.training.own import LABELS, SHORT, TARGETS, TONES, post_id, read_own, read_tones
 from nlp.training.vocabulary import frequencies, latin, prune
 
 SPECIALS = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -200,7 +208,7 @@ def test_version_names_every_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"other")
         versions.append(write_heads(tmp_path, {"x": 2}))
     assert len(set(versions)) == 4
-    assert all(one.startswith("1.") for one in versions)
+    assert all(one.startswith("2.") for one in versions)
 
 
 def test_reading_labels(tmp_path: Path) -> None:
@@ -230,10 +238,63 @@ def test_sentiment_rows_leave_out_known_texts_and_copies(tmp_path: Path) -> None
         for text, part in texts:
             line = {"text": text, "lang": "en", "sentiment": "pos", "source": "s", "split": part}
             out.write(json.dumps(line) + "\n")
-    rows = read_sentiment(path, "train", ["known one @someone"])
+    rows = without(read_sentiment(path, "train"), ["known one @someone"])
     assert [one.text for one in rows] == ["Good phone", "it’s fine"]
     assert all(one.stage == NO_LABEL and one.flags == () and one.sentiment == 2 for one in rows)
     assert [one.text for one in read_sentiment(path, "dev")] == ["Held"]
+
+
+def test_targets_keep_their_places_where_the_text_changes(tmp_path: Path) -> None:
+    text = " I left AT&amp;T (https://www.att.example/x?a=1) for Digi"
+    targets = [("AT&amp;T", "neg"), ("att", "neu"), ("Digi", "pos")]
+    raw = {
+        "text": text,
+        "lang": "en",
+        "group": "t1",
+        "targets": [
+            {"start": text.index(name), "end": text.index(name) + len(name), "sentiment": tone}
+            for name, tone in targets
+        ],
+    }
+    path = tmp_path / "targets.jsonl"
+    path.write_text(json.dumps(raw) + "\n", "utf-8")
+    (one,) = read_targets(path)
+    assert one.text == "I left AT&T (att.example for Digi"
+    found = [(one.text[start:end], tone) for start, end, tone in one.targets]
+    assert found[0] == ("AT&T", 0)
+    assert found[1][0] in "att.example"
+    assert found[2] == ("Digi", 2)
+    assert (one.stage, one.sentiment, one.flags) == (NO_LABEL, NO_LABEL, ())
+
+
+def test_rows_with_targets_keep_their_length() -> None:
+    rng = random.Random(3)
+    one = row(1, text="DEJÉ Movistar ¿por Digi? İ", targets=((5, 13, 0),))
+    changed = {vary(one, rng).text for _ in range(80)}
+    assert all(len(text) == len(one.text) for text in changed)
+    plain = row(1, text="DEJÉ Movistar", targets=((5, 13, 0),))
+    assert {vary(plain, rng).text for _ in range(80)} == {"DEJÉ Movistar", "dejé movistar"}
+
+
+def test_written_rows_are_whole() -> None:
+    short, targets = read_labels(SHORT), read_targets(TARGETS)
+    assert len(short) > 1_000
+    assert {one.lang for one in short} == {"en", "es"}
+    spans = [(one, target) for one in targets for target in one.targets]
+    assert sum(len(one.targets) > 1 for one in targets) >= 600
+    assert all(0 <= start < end <= len(one.text) for one, (start, end, _) in spans)
+    for lang in ("en", "es"):
+        tones = [tone for one, (_, _, tone) in spans if one.lang == lang]
+        assert all(tones.count(tone) / len(tones) > 0.25 for tone in range(3))
+
+
+def test_the_scale_toward_targets_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(4_000, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    tones = [int(rng.choice(3, p=one)) for one in chances]
+    rows = [row(at, targets=((0, 1, tone),)) for at, tone in enumerate(tones)]
+    assert fit_toward(rows, (logits * 4).astype(np.float32)) == pytest.approx(0.25, rel=0.15)
 
 
 def test_split_is_by_id_and_language() -> None:
@@ -411,7 +472,7 @@ def test_a_tiny_model_learns_exports_and_goes_on(tmp_path: Path) -> None:
     from transformers import BertConfig, BertModel
 
     from nlp.training.export import export_fp32, export_int8
-    from nlp.training.train import Config, Funnel, fit, predict
+    from nlp.training.train import Config, Funnel, fit, predict, predict_targets
 
     words = tokenizer(PIECES)
     config = Config(epochs=2, batch=8, sentiment_per_class=2, silent_rows=4)
@@ -439,15 +500,15 @@ def test_a_tiny_model_learns_exports_and_goes_on(tmp_path: Path) -> None:
     export_fp32(trained, tmp_path / "fp32.onnx")
     export_int8(tmp_path / "fp32.onnx", tmp_path / "model.onnx")
     write_tokenizer(words, tmp_path / TOKENIZER)
-    plain = {
-        head: {POOLED: {"scale": [1.0] * width, "bias": [0.0] * width}}
-        for head, width in zip(
-            ("stage", "intent", "early", "promo", "signal", "sentiment"), (5, 1, 1, 1, 9, 3),
-            strict=True,
-        )
-    }  # fmt: skip
-    write_heads(tmp_path, heads_body(plain, {}))
-    logits, vectors = Encoder(tmp_path).run(texts)
+    write_heads(tmp_path, heads_body(plain_calibration(), {}))
+    logits, vectors, toward = Encoder(tmp_path).run_targets(texts, [[(0, 4)], [(6, 10)], []])
+    aimed = [
+        row(0, text=text, targets=((*span, 0),))
+        for text, span in zip(texts, ((0, 4), (6, 10)), strict=False)
+    ]
+    np.testing.assert_allclose(
+        np.concatenate(toward), predict_targets(trained, words, aimed), atol=0.1
+    )
     np.testing.assert_allclose(logits, predict(trained, words, texts), atol=0.15)
     assert vectors.shape == (3, 384)
 
@@ -475,12 +536,15 @@ def test_own_labels_find_their_texts_again(tmp_path: Path) -> None:
     rows, missing = read_own(tmp_path, labels)
     assert missing == 1
     assert [(row.id, row.lang, row.stage) for row in rows] == [(ids[0], "es", 2), (ids[1], "en", 2)]
+    labels.write_text(f"{ids[0]}\tneg", "utf-8")
+    (tone,) = read_tones(tmp_path, labels)
+    assert (tone.sentiment, tone.stage, tone.flags) == (0, NO_LABEL, ())
     assert len(rows[1].text) == 700
 
 
 def test_labels_in_the_project_are_legal_and_hold_no_text() -> None:
     seen = set()
-    lines = [line for path in (LABELS, LATER) for line in path.read_text("utf-8").splitlines()]
+    lines = LABELS.read_text("utf-8").splitlines()
     for line in lines:
         given, stage, intent, early, signals, sentiment, promo = line.split("\t")
         assert re.fullmatch("[0-9a-f]{12}", given)
@@ -491,4 +555,7 @@ def test_labels_in_the_project_are_legal_and_hold_no_text() -> None:
         assert signals == "-" or set(signals.split("|")) <= set(SIGNALS)
         assert early == "0" or (intent == "1" and stage in ("awareness", "consideration"))
         assert intent == "1" or stage not in ("consideration", "decision")
-    assert len(seen) == len(lines) == 2550 + 2400
+    assert len(seen) == len(lines) == 2550 + 2400 + 1470
+    tones = [line.split("\t") for line in TONES.read_text("utf-8").splitlines()]
+    assert len({given for given, _ in tones} - seen) == len(tones) == 2700
+    assert {tone for _, tone in tones} == set(SENTIMENTS)

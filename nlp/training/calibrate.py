@@ -112,6 +112,13 @@ def _fit_head(
     return np.array(rows)
 
 
+def fit_toward(rows: Sequence[Row], logits: Floats) -> float:
+    """Scale of the logits [targets, 3] of the sentiment toward the targets of rows, in order."""
+    true = np.array([sentiment for row in rows for _, _, sentiment in row.targets], np.int64)
+    found = fit_softmax(logits, true, np.zeros(1 + logits.shape[1]), bias=False)
+    return round(float(np.exp(found[0])), 5)
+
+
 def thresholds(rows: Sequence[Row], probabilities: Floats) -> dict[str, Any]:
     """{head: {language or "*": {label: probability}}} of best F1 on rows that have flags."""
     places = [at for at, row in enumerate(rows) if row.flags]
@@ -141,12 +148,12 @@ def fold(row: Row) -> int:
     return digest[0] % FOLDS
 
 
-def calibrated(rows: Sequence[Row], logits: Floats) -> dict[str, Any]:
+def calibrated(rows: Sequence[Row], logits: Floats, toward: float = 1.0) -> dict[str, Any]:
     """Body of `heads.json` with calibration and thresholds fitted on the rows."""
     scales = fit(rows, logits)
     heads = parse_heads({"version": "", **heads_body(scales, {})})
     limits = thresholds(rows, heads.probabilities(logits, [row.lang for row in rows]))
-    return heads_body(scales, limits)
+    return heads_body(scales, limits, toward)
 
 
 def cross_fitted(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nlp.base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES
-from nlp.encoder import prepare
+from nlp.encoder import aligned, moved, prepare
 
 NO_LABEL = -1
 
@@ -24,7 +24,9 @@ NO_LABEL = -1
 class Row:
     """One text. `stage` and `sentiment` are indices, `flags` the 3 binary heads and the 9 signals;
 
-    `NO_LABEL` (and no flags) where the row says nothing about a head.
+    `NO_LABEL` (and no flags) where the row says nothing about a head. `targets` are (start, end,
+    sentiment) of what the author speaks of, in code points of the text. `teacher` are the logits of
+    a larger model, for a smaller one to follow.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Row:
     stage: int
     flags: tuple[int, ...]
     sentiment: int
+    targets: tuple[tuple[int, int, int], ...] = ()
+    teacher: tuple[float, ...] = ()
 
 
 def read_labels(path: Path) -> list[Row]:
@@ -50,27 +54,53 @@ def labelled(raw: dict[str, Any]) -> Row:
         id=raw.get("id") or _digest(raw["text"]),
         text=prepare(raw["text"]),
         lang=raw["lang"],
-        source=raw["source"],
+        source=raw.get("source", "written"),
         stage=STAGES.index(raw["stage"]),
         flags=tuple(flags),
         sentiment=SENTIMENTS.index(raw["sentiment"]),
     )
 
 
-def read_sentiment(path: Path, split: str, known: Iterable[str] = ()) -> list[Row]:
-    """Sentiment-only rows of a split, each text once, none of the texts in `known`."""
-    seen = {same_text(text) for text in known}
+def read_sentiment(path: Path, split: str) -> list[Row]:
+    """Sentiment-only rows of a split."""
     rows = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             raw = json.loads(line)
-            text = prepare(_escapes(raw["text"]))
-            if raw["split"] != split or same_text(text) in seen:
-                continue
-            seen.add(same_text(text))
-            sentiment = SENTIMENTS.index(raw["sentiment"])
+            if raw["split"] == split:
+                text = prepare(_escapes(raw["text"]))
+                tone = SENTIMENTS.index(raw["sentiment"])
+                rows.append(
+                    Row(_digest(text), text, raw["lang"], raw["source"], NO_LABEL, (), tone)
+                )
+    return rows
+
+
+def without(rows: Iterable[Row], known: Iterable[str]) -> list[Row]:
+    """The rows, each text once, without those whose text is among `known`."""
+    seen = {same_text(text) for text in known}
+    kept = []
+    for row in rows:
+        key = same_text(row.text)
+        if key not in seen:
+            seen.add(key)
+            kept.append(row)
+    return kept
+
+
+def read_targets(path: Path) -> list[Row]:
+    """Rows with a sentiment toward each target, `id` that of their group of contrasting texts."""
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            raw = json.loads(line)
+            text, origins = aligned(raw["text"])
+            targets = tuple(
+                (*moved(origins, one["start"], one["end"]), SENTIMENTS.index(one["sentiment"]))
+                for one in raw["targets"]
+            )
             rows.append(
-                Row(_digest(text), text, raw["lang"], raw["source"], NO_LABEL, (), sentiment)
+                Row(raw["group"], text, raw["lang"], "targets", NO_LABEL, (), NO_LABEL, targets)
             )
     return rows
 
@@ -178,11 +208,18 @@ _VARIATIONS: tuple[tuple[float, Callable[[str], str]], ...] = (
     (0.05, _unsmiling),
 )
 _TYPO_SHARE = 0.08
+_LOWER_SHARE = 0.25
 
 
 def vary(row: Row, rng: random.Random) -> Row:
-    """The row with its text changed at random in ways that keep its labels (often not at all)."""
+    """The row with its text changed at random in ways that keep its labels (often not at all).
+
+    A text with targets keeps its length, and with it the places of the targets.
+    """
     text = row.text
+    if row.targets:
+        lower = text.lower() if rng.random() < _LOWER_SHARE else text
+        return replace(row, text=lower) if len(lower) == len(text) else row
     for share, change in _VARIATIONS:
         if rng.random() < share:
             text = change(text)

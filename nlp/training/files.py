@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlp.encoder import HEADS as LABELS
-from nlp.encoder import columns
+from nlp.encoder import POOLED, columns
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ MODEL, TOKENIZER, HEADS, CARD = "model.onnx", "tokenizer.json", "heads.json", "R
 PREFIX = "query: "
 """What multilingual-e5 was trained to see before a text."""
 MAX_TOKENS, HEAD_TOKENS = 192, 128
-GENERATION = 1
+GENERATION = 2
 """Goes up when `nlp.encoder` reads the same files in another way."""
 
 
@@ -30,7 +30,9 @@ def write_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
-def heads_body(calibration: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, Any]:
+def heads_body(
+    calibration: Mapping[str, Any], thresholds: Mapping[str, Any], toward: float = 1.0
+) -> dict[str, Any]:
     """`heads.json` without its version."""
     return {
         "prefix": PREFIX,
@@ -42,6 +44,15 @@ def heads_body(calibration: Mapping[str, Any], thresholds: Mapping[str, Any]) ->
         },
         "calibration": calibration,
         "thresholds": thresholds,
+        "toward": toward,
+    }
+
+
+def plain_calibration() -> dict[str, Any]:
+    """Calibration that leaves logits as they are."""
+    return {
+        head: {POOLED: {"scale": [1.0] * len(labels), "bias": [0.0] * len(labels)}}
+        for head, labels in LABELS.items()
     }
 
 

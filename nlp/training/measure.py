@@ -47,6 +47,12 @@ def average_precision(true: Ints, score: Floats) -> float:
     return float(average_precision_score(true, score))
 
 
+def target_f1(rows: Sequence[Row], logits: Floats) -> float:
+    """Macro-F1 of the sentiment toward the targets of rows; logits [targets, 3] in their order."""
+    true = np.array([sentiment for row in rows for _, _, sentiment in row.targets], np.int64)
+    return macro_f1(true, logits.argmax(1)) if len(true) else 0.0
+
+
 def best_threshold(true: Ints, probability: Floats) -> float:
     """Probability with the best F1, the middle of the widest run of nearly equal ones; 0.5 without
 

@@ -1,8 +1,9 @@
 """The posts that were labelled for this project: labels here, texts found again in the shared data.
 
 The project keeps ids and labels only. An id is the first 12 hex digits of the SHA-1 of the source,
-a NUL and the text, so whoever has the data finds the same posts, and nobody else can. The shipped
-model learned from labels.tsv; labels_2.tsv was labelled after it, for the next one.
+a NUL and the text, so whoever has the data finds the same posts, and nobody else can. tones.tsv
+has the overall sentiment of general posts alone. short.jsonl and targets.jsonl were written for
+this project.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .data import Row, labelled
+from nlp.base import SENTIMENTS
+from nlp.encoder import prepare
+
+from .data import NO_LABEL, Row, labelled
 
 LABELS = Path(__file__).with_name("labels.tsv")
-LATER = LABELS.with_name("labels_2.tsv")
+TONES = LABELS.with_name("tones.tsv")
+SHORT = LABELS.with_name("short.jsonl")
+TARGETS = LABELS.with_name("targets.jsonl")
 _LONGEST = 700
 
 
@@ -39,12 +45,28 @@ def read_own(data: Path, labels: Path = LABELS) -> tuple[list[Row], int]:
             "sentiment": sentiment,
             "promo": int(promo),
         }
-    rows = []
-    for text, lang, source in _posts(data):
-        found = known.pop(post_id(source, text), None)
-        if found is not None:
-            rows.append(labelled(found | {"text": text, "lang": lang, "source": source}))
+    rows = [
+        labelled(known.pop(given) | {"text": text, "lang": lang, "source": source})
+        for given, text, lang, source in _found(data, known)
+    ]
     return rows, len(known)
+
+
+def read_tones(data: Path, tones: Path = TONES) -> list[Row]:
+    """Rows that have a sentiment only; a line of `tones` is id and sentiment."""
+    known = dict(line.split("\t") for line in tones.read_text("utf-8").splitlines())
+    return [
+        Row(given, prepare(text), lang, source, NO_LABEL, (), SENTIMENTS.index(known.pop(given)))
+        for given, text, lang, source in _found(data, known)
+    ]
+
+
+def _found(data: Path, known: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Id, text, language and source of the posts in `data` whose ids are (still) in `known`."""
+    for text, lang, source in _posts(data):
+        given = post_id(source, text)
+        if given in known:
+            yield given, text, lang, source
 
 
 def post_id(source: str, text: str) -> str:

@@ -6,8 +6,9 @@ import json
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlp.encoder import VECTOR, WIDTH, Floats, columns, shorten
+from nlp.base import SENTIMENTS
+from nlp.encoder import VECTOR, WIDTH, Floats, columns, covered, shorten
 
 from .convert import PAD
 from .data import NO_LABEL, Row, balanced, silent, vary
 from .files import HEAD_TOKENS, MAX_TOKENS, PREFIX
-from .measure import selection
+from .measure import selection, target_f1
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -50,37 +52,49 @@ class Config:
     weight_decay: float = 0.01
     dropout: float = 0.1
     ema: float = 0.995
-    sentiment_per_class: int = 900
+    sentiment_per_class: int = 2_500
     silent_rows: int = 60
+    target_repeats: int = 1
     flag_weights: tuple[float, ...] = (1.0, 1.5, 0.7) + (0.35,) * 9
     stage_classes: tuple[float, ...] = (1.0, 1.4, 1.0, 1.6, 1.0)
     sentiment_weight: float = 0.8
+    target_weight: float = 0.8
+    teacher_weight: float = 0.0
     smoothing: float = 0.03
     learn_words: bool = False
 
 
 class Funnel(nn.Module):
-    """Token ids to logits [batch, 20] and mean-pooled vectors [batch, 384]."""
+    """Token ids to logits [batch, 20], mean-pooled vectors [batch, 384], tones [batch, tokens, 3].
+
+    Tones are logits of the sentiment toward what a token names; a target has the mean over its own.
+    """
 
     def __init__(self, bert: BertModel, dropout: float) -> None:
         super().__init__()
         self.bert = bert
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.Linear(VECTOR, WIDTH)
-        nn.init.normal_(self.heads.weight, std=0.02)
-        nn.init.zeros_(self.heads.bias)
+        self.tones = nn.Linear(VECTOR, len(SENTIMENTS))
+        for layer in (self.heads, self.tones):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1)
-        return self.heads(self.dropout(pooled)), pooled
+        return self.heads(self.dropout(pooled)), pooled, self.tones(self.dropout(hidden))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded ids, their mask, and the labels of the rows."""
+    """Padded ids, their mask, and the labels of the rows.
+
+    Of each target: its row, the share of each token in it [targets, tokens] and its sentiment.
+    `teacher` are logits to follow, `taught` says which rows have them.
+    """
 
     ids: Tensor
     mask: Tensor
@@ -88,14 +102,41 @@ class Batch:
     flags: Tensor
     flagged: Tensor
     sentiment: Tensor
+    target_row: Tensor
+    target_share: Tensor
+    target: Tensor
+    teacher: Tensor
+    taught: Tensor
 
 
-def tokenize(
-    tokenizer: Tokenizer, texts: Sequence[str], most: int = MAX_TOKENS, head: int = HEAD_TOKENS
-) -> list[list[int]]:
-    """Ids of prepared texts, prefixed and shortened as at run time (or to `most`, `head`)."""
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of prepared texts, prefixed and shortened as at run time."""
     encodings = tokenizer.encode_batch_fast([PREFIX + text for text in texts])
-    return [shorten(one.ids, most, head) for one in encodings]
+    return [shorten(one.ids, MAX_TOKENS, HEAD_TOKENS) for one in encodings]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Ids of a text as the model gets them, and for each target which of them belong to it."""
+
+    ids: list[int]
+    targets: tuple[tuple[list[int], int], ...] = ()
+
+
+def tokenize_rows(tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Tokens]:
+    """Tokens of rows to learn from."""
+    encodings = tokenizer.encode_batch([PREFIX + row.text for row in rows])
+    out = []
+    for row, one in zip(rows, encodings, strict=True):
+        places = shorten(list(range(len(one.ids))), LEARN_TOKENS, LEARN_HEAD)
+        spans = [one.offsets[place] for place in places]
+        targets = tuple(
+            (inside, sentiment)
+            for start, end, sentiment in row.targets
+            if (inside := covered(spans, start + len(PREFIX), end + len(PREFIX)))
+        )
+        out.append(Tokens([one.ids[place] for place in places], targets))
+    return out
 
 
 def _pad(ids: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
@@ -104,10 +145,14 @@ def _pad(ids: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     return torch.tensor([one + [PAD] * (width - len(one)) for one in ids]), mask
 
 
-def collate(rows: Sequence[Row], ids: Sequence[list[int]]) -> Batch:
-    """One batch of rows whose ids are given."""
-    padded, mask = _pad(ids)
+def collate(rows: Sequence[Row], tokens: Sequence[Tokens]) -> Batch:
+    """One batch of rows whose tokens are given."""
+    padded, mask = _pad([one.ids for one in tokens])
     count = FLAGS.stop - FLAGS.start
+    targets = [(at, *target) for at, one in enumerate(tokens) for target in one.targets]
+    share = torch.zeros(len(targets), padded.shape[1])
+    for at, (_, inside, _) in enumerate(targets):
+        share[at, inside] = 1 / len(inside)
     return Batch(
         ids=padded,
         mask=mask,
@@ -115,10 +160,15 @@ def collate(rows: Sequence[Row], ids: Sequence[list[int]]) -> Batch:
         flags=torch.tensor([row.flags or (0,) * count for row in rows], dtype=torch.float),
         flagged=torch.tensor([bool(row.flags) for row in rows]),
         sentiment=torch.tensor([row.sentiment for row in rows]),
+        target_row=torch.tensor([row for row, _, _ in targets], dtype=torch.long),
+        target_share=share,
+        target=torch.tensor([sentiment for _, _, sentiment in targets], dtype=torch.long),
+        teacher=torch.tensor([row.teacher or (0.0,) * WIDTH for row in rows]),
+        taught=torch.tensor([bool(row.teacher) for row in rows]),
     )
 
 
-def loss(logits: Tensor, batch: Batch, config: Config) -> Tensor:
+def loss(logits: Tensor, tones: Tensor, batch: Batch, config: Config) -> Tensor:
     """Sum over rows and heads divided by the batch size, so that every row weighs the same."""
     stage = functional.cross_entropy(
         logits[:, columns("stage")],
@@ -141,20 +191,26 @@ def loss(logits: Tensor, batch: Batch, config: Config) -> Tensor:
         weight=torch.tensor(config.flag_weights) * batch.flagged.unsqueeze(1),
         reduction="sum",
     )
-    return (stage + flags + config.sentiment_weight * sentiment) / config.batch
+    toward = torch.einsum("kt,ktc->kc", batch.target_share, tones[batch.target_row])
+    target = functional.cross_entropy(
+        toward, batch.target, label_smoothing=config.smoothing, reduction="sum"
+    )
+    total = stage + flags + config.sentiment_weight * sentiment + config.target_weight * target
+    gap = (logits - batch.teacher).square().mean(1)
+    return (total + config.teacher_weight * (gap * batch.taught).sum()) / config.batch
 
 
 def epoch_batches(
     rows: Sequence[Row], tokenizer: Tokenizer, size: int, rng: random.Random
 ) -> list[list[Batch]]:
     """Batches of rows of like length, in random order, each as parts that cost about the same."""
-    ids = tokenize(tokenizer, [row.text for row in rows], LEARN_TOKENS, LEARN_HEAD)
-    order = sorted(range(len(rows)), key=lambda at: len(ids[at]) + rng.random() * 8)
+    tokens = tokenize_rows(tokenizer, rows)
+    order = sorted(range(len(rows)), key=lambda at: len(tokens[at].ids) + rng.random() * 8)
     places = [order[at : at + size] for at in range(0, len(order), size)]
     rng.shuffle(places)
     return [
         [
-            collate([rows[at] for at in part], [ids[at] for at in part])
+            collate([rows[at] for at in part], [tokens[at] for at in part])
             for part in (whole[start::PARTS] for start in range(PARTS))
             if part
         ]
@@ -167,14 +223,31 @@ def predict(model: Funnel, tokenizer: Tokenizer, texts: Sequence[str]) -> Floats
     ids = tokenize(tokenizer, texts)
     order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
     out = np.zeros((len(ids), WIDTH), np.float32)
-    was = model.training
-    model.eval()
-    with torch.inference_mode():
+    with _evaluating(model):
         for start in range(0, len(order), 32):
             part = order[start : start + 32]
             out[part] = model(*_pad([ids[at] for at in part]))[0].numpy()
-    model.train(was)
     return out
+
+
+def predict_targets(model: Funnel, tokenizer: Tokenizer, rows: Sequence[Row]) -> Floats:
+    """Logits [targets, 3] of the targets of the rows, in their order."""
+    out = []
+    with _evaluating(model):
+        for row in rows:
+            batch = collate([row], tokenize_rows(tokenizer, [row]))
+            tones = model(batch.ids, batch.mask)[2]
+            out.append(torch.einsum("kt,ktc->kc", batch.target_share, tones[batch.target_row]))
+    return torch.cat(out).numpy() if out else np.zeros((0, len(SENTIMENTS)), np.float32)
+
+
+@contextmanager
+def _evaluating(model: Funnel) -> Iterator[None]:
+    was = model.training
+    model.eval()
+    with torch.inference_mode():
+        yield
+    model.train(was)
 
 
 def _groups(model: Funnel, config: Config) -> list[dict[str, Any]]:
@@ -206,7 +279,8 @@ def _rows_of_epoch(
 ) -> list[Row]:
     drawn = balanced(sentiment, config.sentiment_per_class, rng)
     quiet = silent(config.silent_rows, rng) if config.silent_rows else []
-    return [vary(row, rng) for row in (*labelled, *drawn)] + quiet
+    again = [row for row in labelled if row.targets] * (config.target_repeats - 1)
+    return [vary(row, rng) for row in (*labelled, *again, *drawn)] + quiet
 
 
 def fit(
@@ -224,6 +298,8 @@ def fit(
     called again with the same config; `ValueError` when the folder holds a run with another one.
     """
     _claim(folder, config)
+    aimed = [row for row in held if row.targets]
+    held = [row for row in held if not row.targets]
     torch.manual_seed(config.seed)
     optimizer = torch.optim.AdamW(_groups(model, config), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -255,6 +331,7 @@ def fit(
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         model.load_state_dict(average)
         figures = selection(held, predict(model, tokenizer, [row.text for row in held]))
+        figures["target_f1"] = target_f1(aimed, predict_targets(model, tokenizer, aimed))
         model.load_state_dict(weights)
         if figures["score"] > best:
             best = figures["score"]
@@ -285,8 +362,8 @@ def _learn_epoch(
 
     def backward(part: Batch) -> float:
         with torch.autocast("cpu", torch.bfloat16):
-            logits, _ = model(part.ids, part.mask)
-        value = loss(logits.float(), part, config)
+            logits, _, tones = model(part.ids, part.mask)
+        value = loss(logits.float(), tones.float(), part, config)
         value.backward()
         return float(value.item())
 
