@@ -1,10 +1,9 @@
-"""Files of posts as connectors: JSON lines, JSON arrays, CSV and TSV, plain or gzip, streamed."""
+"""Files of posts as connectors: JSON lines and arrays, CSV, TSV; plain, gzip or zstd, streamed."""
 
 from __future__ import annotations
 
 import codecs
 import difflib
-import gzip
 import hashlib
 import logging
 import os
@@ -31,7 +30,16 @@ from .base import (
     Transient,
 )
 from .mapping import Mapped, OddRecord, check_columns, names_field, to_mentions
-from .records import Place, Record, csv_rows, is_lines, json_lines, json_values, open_bytes
+from .records import (
+    Place,
+    Record,
+    csv_rows,
+    is_lines,
+    is_packed,
+    json_lines,
+    json_values,
+    open_bytes,
+)
 from .values import require_aware
 
 logger = logging.getLogger(__name__)
@@ -42,10 +50,13 @@ _PAGE_BYTES = 8 * 2**20
 _HEAD = 65_536
 _TAIL = 4_096
 _SHOWN_LINES = 10
+_PACKED = (".gz", ".zst")
 _TABLES = (".csv", ".tsv", ".tab")
 _JSON = (".json", ".jsonl", ".ndjson")
-_ENDINGS = re.compile(rf"({'|'.join(map(re.escape, ('.gz', *_TABLES, *_JSON)))})+$")
+_ENDINGS = re.compile(rf"({'|'.join(map(re.escape, (*_PACKED, *_TABLES, *_JSON)))})+$")
 _REPEATED = "with an id that came before"
+# Ids in which repeats are looked for; those of a whole dump would fill the memory.
+_REMEMBERED = 1_000_000
 
 
 class FileConnector(ABC):
@@ -100,7 +111,7 @@ class FileConnector(ABC):
 
     def _grows(self, stream: IO[bytes]) -> bool:
         """Whether a longer file only has more at its end, so that reading can go on there."""
-        return not isinstance(stream, gzip.GzipFile)
+        return not is_packed(stream)
 
     def collect(
         self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
@@ -181,7 +192,7 @@ class JsonLines(FileConnector):
             by_query=False,
             prefiltered=True,
             gives="posts and nested threads of any JSON lines or JSON export",
-            needs="a .jsonl or .json file, also .gz",
+            needs="a .jsonl or .json file, also .gz or .zst (dumps of Reddit)",
         )
 
     def _grows(self, stream: IO[bytes]) -> bool:
@@ -201,7 +212,7 @@ class Csv(FileConnector):
             by_query=False,
             prefiltered=True,
             gives="posts of any table with a column of texts",
-            needs="a .csv or .tsv file with a header, also .gz",
+            needs="a .csv or .tsv file with a header, also .gz or .zst",
         )
 
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
@@ -259,7 +270,10 @@ def _source_of(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    name = path.name.lower()
+    for packed in _PACKED:
+        name = name.removesuffix(packed)
+    return Path(name).suffix
 
 
 def _check_header(columns: Sequence[str], mapping: Mapping[str, str]) -> None:
@@ -330,7 +344,7 @@ def _digest(path: Path, start: int, end: int) -> str:
 
 @dataclass(slots=True)
 class _Draft:
-    """A page in the making. `seen` are the hashes of the ids given so far, on all pages."""
+    """A page in the making. `seen` are the hashes of the first ids given, on all pages."""
 
     after: Place
     seen: set[int] = field(default_factory=set)
@@ -367,7 +381,8 @@ class _Draft:
             key = hash((mention.source, mention.native_id))
             if key in self.seen:
                 self.lines.setdefault(_REPEATED, []).append(record.line)
-            self.seen.add(key)
+            if len(self.seen) < _REMEMBERED:
+                self.seen.add(key)
         if record.whole:
             self.after = record.after
 

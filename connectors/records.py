@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import json
 import re
 import zlib
@@ -18,7 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
+import zstandard
+
 from .base import BadConfig, Transient
+from .zstd import ZstdFile
 
 MAX_RECORD = 20 * 2**20
 """Bytes of one record; a longer line is skipped."""
@@ -40,9 +44,10 @@ _FOREIGN = (
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
     (b"PK\x03\x04", "is a zip archive or a spreadsheet; unpack it or export it as CSV in UTF-8"),
-    (b"\x28\xb5\x2f\xfd", "is packed with zstd; unpack it with `zstd -d` first"),
+    (b"\x28\xb5\x2f\xfd", "is packed twice; unpack it once with `zstd -d`"),
 )
-_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
+_PACKERS = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f"))
@@ -84,20 +89,22 @@ class _Line:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked when it is gzip; BadConfig when there is no text to read."""
+    """The bytes of a file, unpacked when it is gzip or zstd; BadConfig when it holds no text."""
+    packer = ""
     try:
         if path.is_dir():
             raise BadConfig(f"{path} is a folder; name the files in it")
         if path.exists() and not path.is_file():
             raise BadConfig(f"{path} is not a regular file; save what it gives and name that file")
         with path.open("rb") as start:
-            packed = start.read(2) == b"\x1f\x8b"
-        with _opened(path, packed) as stream:
+            head = start.read(4)
+        packer = next((name for magic, name in _PACKERS.items() if head.startswith(magic)), "")
+        with _opened(path, packer) as stream:
             head = stream.read(_HEAD)
     except FileNotFoundError:
         raise BadConfig(f"{path} does not exist; check the path") from None
     except _DAMAGE:
-        raise BadConfig(f"{path} is a damaged gzip archive; fetch it again") from None
+        raise BadConfig(f"{path} is a damaged {packer} archive; fetch it again") from None
     except OSError as error:
         raise BadConfig(f"{path} cannot be read: {error.strerror}") from None
     for magic, what in _FOREIGN:
@@ -105,11 +112,25 @@ def open_bytes(path: Path) -> IO[bytes]:
             raise BadConfig(f"{path} {what}")
     if len(head) - len(head.translate(None, _CONTROL)) > len(head) / 20:
         raise BadConfig(f"{path} looks like a binary file; JSON lines or CSV in UTF-8 is needed")
-    return _opened(path, packed)
+    return _opened(path, packer)
 
 
-def _opened(path: Path, packed: bool) -> IO[bytes]:
-    return cast(IO[bytes], gzip.GzipFile(path)) if packed else path.open("rb")
+def is_packed(stream: IO[bytes]) -> bool:
+    """Whether what `open_bytes` gave is unpacked on the way."""
+    return isinstance(stream, gzip.GzipFile) or _is_zstd(stream)
+
+
+def _is_zstd(stream: IO[bytes]) -> bool:
+    return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, ZstdFile)
+
+
+def _opened(path: Path, packer: str) -> IO[bytes]:
+    match packer:
+        case "gzip":
+            return cast(IO[bytes], gzip.GzipFile(path))
+        case "zstd":
+            return io.BufferedReader(ZstdFile(path), _CHUNK)
+    return path.open("rb")
 
 
 def is_lines(stream: IO[bytes]) -> bool:
@@ -335,8 +356,8 @@ def _guarded(read: Callable[[], bytes], line: int) -> bytes:
         return read()
     except _DAMAGE:
         raise BadConfig(
-            f"the gzip archive is damaged after line {line}; what stands before it was read. Fetch "
-            "the file again"
+            f"the archive is damaged after line {line}; what stands before it was read. Fetch the "
+            "file again"
         ) from None
     except OSError as error:
         raise Transient(f"reading stopped after line {line}: {error.strerror}") from None

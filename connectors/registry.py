@@ -13,8 +13,12 @@ GROUP = "listener.connectors"
 BUILT_IN = {
     "file": "connectors.files:open_file",
     "hackernews": "connectors.hackernews:HackerNews",
+    "reddit": "connectors.reddit:RedditSearch",
+    "reddit_new": "connectors.reddit:RedditNew",
     "rss": "connectors.rss:Rss",
     "sample": "connectors.sample:Sample",
+    "x": "connectors.x:Search",
+    "x_mentions": "connectors.x:Mentions",
 }
 
 

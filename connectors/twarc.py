@@ -22,7 +22,7 @@ from .text import clean_text, web_url
 from .values import read_count, read_id, read_lang, read_text, read_time, unescape
 
 # Milliseconds of the first id that holds its own time (X's Snowflake: id >> 22 is the time since).
-_SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
+_SNOWFLAKE_EPOCH = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=1_288_834_974_657)
 _FIRST_SNOWFLAKE = 29_700_859_247
 _SHORT_LINK = re.compile(r"https?://t\.co/\w+")
 _RETWEET = re.compile(r"RT @(\w+): ")
@@ -97,6 +97,28 @@ def page_mentions(value: object, *, source: str = "x", now: datetime) -> Mapped:
         else:
             mentions[mention.native_id] = mention
     return Mapped(tuple(mentions.values()), tuple(skipped), tuple(notes))
+
+
+def id_time(native_id: str) -> datetime | None:
+    """When the post of this id was posted; None for ids of before November 2010."""
+    if not native_id.isdecimal() or len(native_id) > 19:
+        return None
+    if not _FIRST_SNOWFLAKE <= int(native_id) < 2**63:
+        return None
+    return _SNOWFLAKE_EPOCH + timedelta(milliseconds=int(native_id) >> 22)
+
+
+def first_id(time: datetime) -> int:
+    """The lowest id that a post of this millisecond (aware UTC) can have."""
+    return max((time - _SNOWFLAKE_EPOCH) // timedelta(milliseconds=1), 0) << 22
+
+
+def version_ids(page: Mapping[str, Any]) -> dict[str, str]:
+    """Of each edited post that a page knows, included ones too: any version's id to the first."""
+    includes = page.get("includes")
+    included = includes.get("tweets") if isinstance(includes, Mapping) else None
+    posts = (*_objects(page.get("data")), *_objects(included))
+    return {old: min(ids, key=int) for ids in map(_versions, posts) for old in ids}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +218,7 @@ def _published_at(post: _Post, native_id: str) -> datetime | None:
     """When it was posted; the id says so too, and not every file has `created_at`."""
     if time := read_time(post.get("created_at")):
         return time[0]
-    if not native_id.isdecimal() or not _FIRST_SNOWFLAKE <= int(native_id) < 2**63:
-        return None
-    return datetime.fromtimestamp(_SNOWFLAKE_EPOCH_MS / 1000, UTC) + timedelta(
-        milliseconds=int(native_id) >> 22
-    )
+    return id_time(native_id)
 
 
 def _author(post: _Post, page: _Page, source: str) -> Author | None:

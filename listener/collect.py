@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 class Source:
     """A configured connector.
 
-    `name` keys its cursors: that of the configuration, with `:` and a path behind it for a file.
+    `name` keys its cursors: that of the configuration, with `:` and more behind it for a file or a
+    part. `monthly_cap` is what all its parts together may spend in a month (UTC), in micro-dollars.
     """
 
     name: str
     connector: Connector
+    monthly_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +61,21 @@ def collect(
     """Ask every source for every query; returns one row each. Stops only when the store fails.
 
     A source that fails or asks to wait is not asked its remaining queries.
+    `budget` bounds each question by pages and mentions, and all of them together by money.
     """
     tick = progress("collect", None)
     results = []
+    before = _spent(store, "")
     for source in sources:
         asked: Sequence[Query | None] = (
             queries if source.connector.capabilities().by_query else (None,)
         )
         for query in asked:
-            result = _ask(store, source, query, matcher, budget, now, tick)
+            purse = None
+            if budget.micro_dollars is not None:
+                purse = max(budget.micro_dollars - (_spent(store, "") - before), 0)
+            share = replace(budget, micro_dollars=purse)
+            result = _ask(store, source, query, matcher, share, now, tick)
             record(store, result, now)
             results.append(result)
             if result.status == "failed":
@@ -91,6 +99,17 @@ def _ask(
     result = Collected(source=place.source, query=place.query)
     if retry_at is not None and retry_at > stamp(now):
         return replace(result, status="waiting", error=f"asked to wait until {retry_at}")
+    if source.monthly_cap is not None:
+        month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        left = source.monthly_cap - _spent(store, source.name.partition(":")[0], since=month)
+        if left <= 0:
+            error = (
+                f"the cap of {source.monthly_cap / 1e6:g} dollars a month is used up; it goes on "
+                "next month, or with a higher monthly_cap_dollars"
+            )
+            return replace(result, status="partial", error=error)
+        purse = left if budget.micro_dollars is None else min(left, budget.micro_dollars)
+        budget = replace(budget, micro_dollars=purse)
     keep = _keeper(store, source.connector, matcher)
     try:
         for page in source.connector.collect(query, cursor, budget=budget, now=now):
@@ -132,6 +151,17 @@ def _ask(
         log.debug("%s", place.source, exc_info=True)
         return replace(result, status="failed", error=f"unexpected {type(error).__name__}")
     return result
+
+
+def _spent(store: Store, source: str, *, since: datetime | None = None) -> int:
+    """Micro-dollars in the ledger of a source and its parts ("": of all), from `since` on."""
+    return int(
+        store.value(
+            "SELECT coalesce(sum(micro_dollars), 0) FROM spend WHERE at >= :since "
+            "AND (:source IN ('', source) OR source GLOB :source || ':*')",
+            {"source": source, "since": stamp(since) if since else ""},
+        )
+    )
 
 
 def _keeper(

@@ -12,12 +12,15 @@ from typing import Protocol
 
 import pytest
 import test_connectors_hackernews
+import test_connectors_reddit
 import test_connectors_rss
+import test_connectors_x
 
 from connectors.base import Budget, BudgetSpent, Connector, Cursor, Page, Query
 from connectors.files import Csv, JsonLines
 from connectors.sample import Sample
 from connectors.twarc import Twarc
+from connectors.x import Mentions, Search
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FREE = Budget()
@@ -85,12 +88,29 @@ def hackernews(folder: Path) -> Case:
     return test_connectors_hackernews.make_contract_case()
 
 
+def reddit(folder: Path) -> Case:
+    return test_connectors_reddit.make_search_case()
+
+
+def reddit_new(folder: Path) -> Case:
+    return test_connectors_reddit.make_new_case()
+
+
 def rss(folder: Path) -> Case:
     return test_connectors_rss.make_contract_case()
 
 
+def x(folder: Path) -> Case:
+    return test_connectors_x.make_contract_case(Search)
+
+
+def x_mentions(folder: Path) -> Case:
+    return test_connectors_x.make_contract_case(Mentions)
+
+
 @pytest.fixture(
-    params=[sample, jsonl, table, twarc, hackernews, rss], ids=lambda make: make.__name__
+    params=[sample, jsonl, table, twarc, hackernews, reddit, reddit_new, rss, x, x_mentions],
+    ids=lambda make: make.__name__,
 )
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     make: Callable[[Path], Case] = request.param

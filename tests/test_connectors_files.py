@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,23 @@ def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
 
 def lines(posts: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(post).encode() + b"\n" for post in posts)
+
+
+def pack(data: bytes, ending: str) -> bytes:
+    """`data` as a file with that ending holds it."""
+    match ending:
+        case ".gz":
+            return gzip.compress(data)
+        case ".zst":
+            # Without a length in its head, and in two frames, as parallel packers write.
+            packer = zstandard.ZstdCompressor(write_content_size=False)
+            half = len(data) // 2
+            return packer.compress(data[:half]) + packer.compress(data[half:])
+    return data
+
+
+def random_words(n: int) -> str:
+    return " ".join(str(n * prime % 99_991) for prime in (7919, 6007, 4003, 1009, 503))
 
 
 def put(path: Path, data: bytes | str) -> Path:
@@ -93,14 +111,12 @@ def warnings(pages: list[Page]) -> list[str]:
         ),
     ],
 )
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_every_form_gives_the_same_posts(
-    tmp_path: Path, name: str, data: bytes | str, packed: bool
+    tmp_path: Path, name: str, data: bytes | str, ending: str
 ) -> None:
     data = data.encode() if isinstance(data, str) else data
-    path = put(tmp_path / name, gzip.compress(data) if packed else data)
-    if packed and "." in name:
-        path = path.rename(tmp_path / f"{name}.gz")
+    path = put(tmp_path / (name + ending if "." in name else name), pack(data, ending))
     pages, _ = collect(open_file(path))
     assert [(own(m.native_id), m.text, m.source) for m in given_by(pages)] == [
         (str(n), f"post {n} ñ", name.partition(".")[0]) for n in range(5)
@@ -203,7 +219,8 @@ def test_a_huge_line_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(200), "looks like a binary file"),
         ("a.csv", "id,text\n1,a\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
         ("a.xlsx", b"PK\x03\x04" + bytes(50), "export it as CSV"),
-        ("a.zst", b"\x28\xb5\x2f\xfd" + bytes(50), "zstd -d"),
+        ("a.zst", b"\x28\xb5\x2f\xfd" + b"\xff" * 50, "damaged zstd"),
+        ("a.zst.zst", pack(pack(b"text", ".zst"), ".zst"), "packed twice"),
         ("a.jsonl.gz", b"\x1f\x8b\x08" + b"junk" * 9, "damaged gzip"),
     ],
 )
@@ -221,9 +238,9 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
         open_file(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.csv.gz", "RS.zst"])
 def test_an_empty_file_gives_a_warning_and_nothing(tmp_path: Path, name: str) -> None:
-    path = put(tmp_path / name, gzip.compress(b"") if name.endswith("gz") else b"")
+    path = put(tmp_path / name, pack(b"", Path(name).suffix))
     pages, _ = collect(open_file(path))
     assert ids(pages) == []
     assert warnings(pages) == [f"{name}: empty, there is no record in it"]
@@ -231,24 +248,108 @@ def test_an_empty_file_gives_a_warning_and_nothing(tmp_path: Path, name: str) ->
     assert open_file(path).check(now=NOW) == f"{name}: empty"
 
 
-def test_a_damaged_archive_gives_what_stands_before_the_damage(tmp_path: Path) -> None:
-    whole = gzip.compress(
-        lines([{"id": str(n), "text": f"{n * 7919 % 9973} {n}"} for n in range(9000)])
-    )
-    path = put(tmp_path / "cut.jsonl.gz", whole[: len(whole) // 2])
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+@pytest.mark.parametrize("tail", [b"", b"\xff" * 99])
+def test_a_damaged_archive_gives_what_stands_before_the_damage(
+    tmp_path: Path, ending: str, tail: bytes
+) -> None:
+    # Unlike words, so that no block of the archive holds all of them.
+    posts = [{"id": str(n), "text": random_words(n)} for n in range(9000)]
+    whole = pack(lines(posts), ending)
+    path = put(tmp_path / f"cut.jsonl{ending}", whole[: len(whole) * 2 // 3] + tail)
     pages: list[Page] = []
-    with pytest.raises(BadConfig, match=r"cut\.jsonl\.gz: the gzip archive is damaged after line"):
+    with pytest.raises(BadConfig, match=r"cut\.jsonl\.\w+: the archive is damaged after line"):
         pages.extend(JsonLines(path).collect(None, None, budget=FREE, now=NOW))
     got = ids(pages)
     assert len(got) > 1000
     assert got == [str(n) for n in range(len(got))]
 
 
+def test_a_dump_with_a_long_window_is_read(tmp_path: Path) -> None:
+    text = lines(rows(3))
+    # A frame by hand (RFC 8878): no length, a window of 2**31 bytes, one last block as it is.
+    block = (len(text) << 3 | 1).to_bytes(3, "little") + text
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
+    frame = b"\x28\xb5\x2f\xfd\x00\xa8" + block
+    path = put(tmp_path / "RC_2024-05.zst", frame + skipped + frame)
+    pages, _ = collect(open_file(path))
+    assert [own(one) for one in ids(pages)] == ["0", "1", "2"] * 2
+    assert connector_source(path) == "rc_2024-05"
+
+
+def connector_source(path: Path) -> str:
+    return open_file(path).source
+
+
+def test_dumps_of_reddit_give_posts_comments_and_threads(tmp_path: Path) -> None:
+    post = {
+        "id": "1a2b3c",
+        "subreddit": "espresso",
+        "title": "Which one?",
+        "selftext": "",
+        "author": "ana",
+        "created_utc": 1714979289,
+        "permalink": "/r/espresso/comments/1a2b3c/which_one/",
+    }
+    answer = {
+        "id": "l0z9x8",
+        "subreddit": "espresso",
+        "body": "The small one",
+        "author": "[deleted]",
+        "link_id": "t3_1a2b3c",
+        "parent_id": "t3_1a2b3c",
+        "created_utc": "1714979300",
+    }
+    below = {**answer, "id": "l0z9x9", "parent_id": "t1_l0z9x8", "author": "ben"}
+    gone = [{**answer, "id": f"z{n}", "body": text} for n, text in enumerate(GONE)]
+    path = tmp_path / "RC_2024-05.zst"
+    pages, _ = collect(open_file(put(path, pack(lines([post, answer, below, *gone]), ".zst"))))
+    assert [(m.source, m.native_id, m.parent_id, m.root_id) for m in given_by(pages)] == [
+        ("reddit", "t3_1a2b3c", None, None),
+        ("reddit", "t1_l0z9x8", "t3_1a2b3c", "t3_1a2b3c"),
+        ("reddit", "t1_l0z9x9", "t1_l0z9x8", "t3_1a2b3c"),
+    ]
+    assert [m.author.handle if m.author else None for m in given_by(pages)] == ["ana", None, "ben"]
+    assert warnings(pages) == [
+        "RC_2024-05.zst: skipped, no text and no title: 2 (lines 4, 5)",
+    ]
+
+
+GONE = ("[deleted]", "[removed]")
+
+
+def test_a_packed_file_can_be_read_again_from_any_place(tmp_path: Path) -> None:
+    data = lines(rows(5000))
+    with records.open_bytes(put(tmp_path / "a.zst", pack(data, ".zst"))) as stream:
+        assert records.is_packed(stream)
+        for at in (100_000, 70, 0, len(data) - 5, len(data) + 5):
+            stream.seek(at)
+            assert stream.read(50) == data[at : at + 50]
+    with records.open_bytes(put(tmp_path / "plain", data)) as stream:
+        assert not records.is_packed(stream)
+
+
+def test_an_archive_that_unpacks_a_thousandfold_does_not_fill_the_memory(tmp_path: Path) -> None:
+    # Blocks that repeat one byte: 4 bytes stand for 128 kB each, 200 MB in all.
+    block = (2**17 << 3 | 1 << 1).to_bytes(3, "little") + b"x"
+    last = (0 << 3 | 1).to_bytes(3, "little")
+    frame = b"\x28\xb5\x2f\xfd\x00\x38" + block * 1600 + last
+    path = put(tmp_path / "bomb.zst", frame + pack(lines(rows(1)), ".zst"))
+    tracemalloc.start()
+    try:
+        pages, _ = collect(JsonLines(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert warnings(pages) == ["bomb.zst: skipped, longer than 20 MB: 1 (line 1)"]
+    assert peak < 160 * 2**20
+
+
 def test_a_damaged_archive_with_a_broken_first_line_is_refused_by_name(tmp_path: Path) -> None:
     broken = b"{\n" + b"".join(f"{n * 7919 % 9973} oops\n".encode() for n in range(20_000))
     path = put(tmp_path / "cut.gz", gzip.compress(broken)[:-2000])
     for connector in (open_file(path), JsonLines(path)):
-        with pytest.raises(BadConfig, match=r"cut\.gz: the gzip archive is damaged after line \d+"):
+        with pytest.raises(BadConfig, match=r"cut\.gz: the archive is damaged after line \d+"):
             list(connector.collect(None, None, budget=FREE, now=NOW))
 
 
@@ -357,7 +458,7 @@ def test_a_mapped_table_is_read(tmp_path: Path) -> None:
     assert mention.raw == {"key": "k1", "what": "hola", "when": DATE}
 
 
-FORMS = ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.csv.gz"]
+FORMS = ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.csv", "a.csv.gz", "a.csv.zst"]
 
 
 def write(path: Path, posts: list[dict[str, Any]]) -> Path:
@@ -369,7 +470,7 @@ def write(path: Path, posts: list[dict[str, Any]]) -> Path:
         data = out.getvalue().encode()
     else:
         data = json.dumps(posts).encode() if path.name == "a.json" else lines(posts)
-    return put(path, gzip.compress(data) if path.suffix == ".gz" else data)
+    return put(path, pack(data, path.suffix))
 
 
 def make(path: Path, page_size: int = 10) -> Connector:

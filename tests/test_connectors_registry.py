@@ -19,13 +19,12 @@ def with_plug_ins(monkeypatch: pytest.MonkeyPatch, *plug_ins: tuple[str, str]) -
 
 def test_every_built_in_name_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     with_plug_ins(monkeypatch)
-    assert names() == sorted(BUILT_IN) == ["file", "hackernews", "rss", "sample"]
+    assert names() == sorted(BUILT_IN)
+    assert {"file", "hackernews", "reddit", "rss", "sample", "x"} < set(names())
     assert load("sample") is Sample
     assert load("file") is open_file
     assert isinstance(load("sample")(), Connector)
-    assert {load(name).__module__ for name in names()} == {
-        *("connectors.files", "connectors.hackernews", "connectors.rss", "connectors.sample")
-    }
+    assert all(load(name).__module__.startswith("connectors.") for name in names())
 
 
 def test_a_plug_in_comes_through_the_same_door(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +37,7 @@ def test_an_unknown_name_is_refused_with_a_guess(monkeypatch: pytest.MonkeyPatch
     with_plug_ins(monkeypatch)
     with pytest.raises(BadConfig, match="did you mean hackernews"):
         load("hackernew")
-    with pytest.raises(BadConfig, match="known: file, hackernews, rss, sample"):
+    with pytest.raises(BadConfig, match=r"known: file, hackernews, .*sample"):
         load("zzz")
 
 

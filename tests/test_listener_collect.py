@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,56 @@ def test_what_was_taken_down_counts_as_no_new_post(store: Store) -> None:
 
 def test_no_sources(store: Store) -> None:
     assert gather(store) == []
+
+
+# -- money
+
+
+class Paid(FakeConnector):
+    """A page a question, which costs as told; remembers what it might have spent."""
+
+    purses: list[int | None]
+
+    def collect(
+        self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
+    ) -> Iterator[Page]:
+        self.purses.append(budget.micro_dollars)
+        yield from super().collect(query, cursor, budget=budget, now=now)
+
+
+def paid(cost: int) -> Paid:
+    made = Paid(pages=[page(cost=Cost(requests=1, micro_dollars=cost))], by_query=True)
+    made.purses = []
+    return made
+
+
+def test_the_purse_of_a_run_is_shared_by_its_questions(store: Store) -> None:
+    first, second = paid(300), paid(300)
+    asked = queries(config())[:2]
+    gather(store, first, second, asked=asked, budget=Budget(micro_dollars=1_000))
+    assert first.purses + second.purses == [1_000, 700, 400, 100]
+    gather(store, first, asked=asked[:1], budget=Budget(micro_dollars=1_000))
+    assert first.purses[-1] == 1_000, "another run has a purse of its own"
+
+
+def test_the_cap_of_a_month_holds_over_runs_and_parts(store: Store) -> None:
+    asked = queries(config())[:1]
+    search, owned, other = paid(400), paid(400), paid(400)
+
+    def run(hours: float = 0) -> list[str]:
+        sources = [
+            Source(name="x:mentions", connector=owned, monthly_cap=1_000),
+            Source(name="x", connector=search, monthly_cap=1_000),
+            Source(name="xy", connector=other),
+        ]
+        return [one.status for one in collect(store, sources, asked, matcher(), now=at(hours))]
+
+    assert run() == ["ok", "ok", "ok"]
+    assert (owned.purses, search.purses, other.purses) == ([1_000], [600], [None])
+    assert run(1) == ["ok", "partial", "ok"]
+    assert owned.purses == [1_000, 200]
+    assert search.purses == [600], "what is used up is not asked"
+    (told,) = store.rows("SELECT error FROM runs WHERE status = 'partial'")
+    assert "monthly_cap_dollars" in told["error"]
+    assert run(24 * 31)[0] == "ok", "a new month"
+    assert owned.purses[-1] == 1_000

@@ -1,0 +1,124 @@
+"""What a page of the X API v2 means: posts under lasting ids, edits, removals and figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from .base import Mention, Update
+from .mapping import Mapped
+from .twarc import id_time, page_mentions, version_ids
+from .values import read_id, read_time
+
+POST_FIELDS = (
+    "author_id,conversation_id,created_at,edit_history_tweet_ids,entities,lang,note_tweet,"
+    "public_metrics,referenced_tweets,withheld"
+)
+"""Fields to ask for; they are free, unlike what an expansion brings."""
+USER_FIELDS = "name,public_metrics,username"
+
+_GONE = {
+    "resource-not-found": "deleted at the source",
+    "not-authorized-for-resource": "no longer public",
+}
+
+
+def read_posts(body: Mapping[str, Any], *, source: str, now: datetime) -> Mapped:
+    """The posts of a page, each under the id of its first version, which no edit changes."""
+    mapped = page_mentions(body, source=source, now=now)
+    first = version_ids(body)
+    return replace(mapped, mentions=tuple(_lasting(one, first) for one in mapped.mentions))
+
+
+def edits(mentions: Sequence[Mention], names: Mapping[str, str], now: datetime) -> Iterator[Update]:
+    """An edit for each post whose newest version is at hand.
+
+    `names` says under which id a version is stored, where that is not the id of the first one.
+    """
+    for mention in mentions:
+        newest = newest_version(mention)
+        if newest and newest != mention.native_id and newest == given_version(mention):
+            time = read_time((mention.raw or {}).get("created_at"))
+            yield Update(
+                source=mention.source,
+                native_id=names.get(newest, mention.native_id),
+                kind="edit",
+                at=time[0] if time else id_time(newest) or now,
+                text=mention.text,
+            )
+
+
+def removals(
+    body: Mapping[str, Any], names: Mapping[str, str], source: str, now: datetime
+) -> Iterator[Update]:
+    """A tombstone for each post in `names` that X says is deleted or not public any more."""
+    for error in _objects(body.get("errors")):
+        kind, native_id = str(error.get("type")), read_id(error.get("resource_id"))
+        reason = _GONE.get(kind.rpartition("/problems/")[2])
+        if (
+            reason
+            and native_id is not None
+            and native_id in names
+            and error.get("parameter") in (None, "ids", "id")
+        ):
+            yield Update(
+                source=source, native_id=names[native_id], kind="tombstone", at=now, reason=reason
+            )
+
+
+def figures(
+    mentions: Sequence[Mention], names: Mapping[str, str], now: datetime
+) -> Iterator[Update]:
+    """A sample of the figures of each post; `names` as for `edits`."""
+    for one in mentions:
+        native_id = names.get(given_version(one) or "", one.native_id)
+        yield Update(
+            source=one.source, native_id=native_id, kind="metrics", at=now, counts=one.counts
+        )
+
+
+def given_version(mention: Mention) -> str | None:
+    """The id of the version whose text a mention has."""
+    return read_id((mention.raw or {}).get("id"))
+
+
+def newest_version(mention: Mention) -> str | None:
+    """The id of the last edit that the page knows of; the post's own without one."""
+    history = (mention.raw or {}).get("edit_history_tweet_ids")
+    ids = [read_id(one) or "" for one in history] if isinstance(history, list) else []
+    return max((one for one in ids if one.isdecimal()), key=int, default=given_version(mention))
+
+
+def count_posts(body: Mapping[str, Any]) -> int:
+    """The records that a page gives."""
+    data = body.get("data")
+    return len(data) if isinstance(data, list) else 0
+
+
+def page_warnings(mapped: Mapped, source: str) -> tuple[str, ...]:
+    """Notes and skipped records of a page, each kind once with its number."""
+    skipped = (f"{reason}; skipped" for reason in mapped.skipped)
+    return tuple(
+        f"{source}: {what} ({n})" for what, n in Counter([*mapped.notes, *skipped]).items()
+    )
+
+
+def _lasting(mention: Mention, first: Mapping[str, str]) -> Mention:
+    native_id = first.get(mention.native_id, mention.native_id)
+    published_at = mention.published_at
+    if native_id != given_version(mention):
+        published_at = id_time(native_id) or published_at
+    return replace(
+        mention,
+        native_id=native_id,
+        published_at=published_at,
+        parent_id=first.get(mention.parent_id or "", mention.parent_id),
+        root_id=first.get(mention.root_id or "", mention.root_id),
+    )
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
