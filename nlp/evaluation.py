@@ -3,7 +3,8 @@
 The report is JSON-ready: {head: {lang: table}}, heads "stage", "intent", "early", "signals",
 "sentiment", "promo" (those that have labels), langs as they occur plus "all". What a table holds is
 said in nlp/metrics.py; `table["baselines"][name]` is the same table for each baseline that has the
-head, and `report["early"]["all"]["slices"]` lists the slices with the lowest F1.
+head, `table["sources"]` has short tables of the sources, and `report[head]["all"]["slices"]` lists
+the slices with the lowest F1.
 """
 
 from __future__ import annotations
@@ -12,30 +13,22 @@ import gzip
 import json
 import re
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from .base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES, NlpError
+from .base import BINARY_HEADS, SIGNALS, NlpError
+from .evaluation_tables import LABELS, by_source, head_table, key, worst_slices
 from .language import detect, normalise
-from .metrics import Floats, Table, binary_table, multiclass_table, multilabel_table
+from .metrics import Table
 
 HEADS = ("stage", "intent", "early", "signals", "sentiment", "promo")
-SLICE_ROWS = 20
-SLICE_POSITIVES = 5
-WORST = 10
 
 Probabilities = dict[str, dict[str, float]]
 """head -> label -> probability; yes/no heads have the label "1", signals the head "signal"."""
 Report = dict[str, dict[str, Table]]
 
-_LABELS = {"stage": STAGES, "sentiment": SENTIMENTS}
-_REST = {"stage": "none", "sentiment": "neu"}
-_BANDS = ((60, "under 60"), (140, "60 to 139"), (280, "140 to 279"), (1_000, "280 to 999"))
 _RENDERED = (
     "n", "positives", "precision", "recall", "f1", "f1_ci", "macro_f1", "macro_f1_ci",
     "average_precision", "average_precision_ci", "ece", "brier",
@@ -115,7 +108,10 @@ def read_labels(path: Path) -> Labels:
 def evaluate(
     rows: Sequence[Row], predictor: Predictor, baselines: Mapping[str, Predictor] | None = None
 ) -> Report:
-    """Figures of the predictor per labelled head and language, beside those of the baselines."""
+    """Figures of the predictor per labelled head and language, beside those of the baselines.
+
+    A system stands in a table only if it gives the head for every row of it.
+    """
     texts, langs = [row.text for row in rows], [row.lang for row in rows]
     systems = {"": predictor, **(baselines or {})}
     given = {name: one.probabilities(texts, langs) for name, one in systems.items()}
@@ -128,17 +124,23 @@ def evaluate(
         for lang, places in subsets.items():
             if not places:
                 continue
+            chosen = [rows[at] for at in places]
+            known = {name: [every[at] for at in places] for name, every in given.items()}
             own = {
-                name: _table(head, [rows[at] for at in places], [known[at] for at in places], one)
-                for (name, one), known in zip(systems.items(), given.values(), strict=True)
-                if all(_key(head) in known[at] for at in places)
+                name: head_table(head, chosen, known[name], one)
+                for name, one in systems.items()
+                if all(key(head) in each for each in known[name])
             }
-            if "" in own:
-                tables[lang] = own.pop("") | {"baselines": own}
+            if "" not in own:
+                continue
+            tables[lang] = own.pop("") | {
+                "sources": by_source(head, chosen, known[""], predictor),
+                "baselines": own,
+            }
+            if lang == "all":
+                tables[lang]["slices"] = worst_slices(head, chosen, known[""], predictor)
         if tables:
             report[head] = tables
-    if "early" in report:
-        report["early"]["all"]["slices"] = _worst_slices(rows, given[""], predictor)
     return report
 
 
@@ -206,7 +208,7 @@ def _row(given: object) -> Row:
     if not isinstance(text, str) or not text.strip():
         raise BadLabels("no text")
     labels: dict[str, Any] = {}
-    for head, allowed in _LABELS.items():
+    for head, allowed in LABELS.items():
         value = given.get(head)
         if value is not None and value not in allowed:
             raise BadLabels(f"unknown {head} {_short(value)}; use one of {', '.join(allowed)}")
@@ -246,73 +248,3 @@ def _with_languages(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows, with the language detected where it was not given."""
     found = iter(detect([row.text for row in rows if not row.lang]))
     return tuple(row if row.lang else replace(row, lang=next(found).code) for row in rows)
-
-
-def _key(head: str) -> str:
-    """What a predictor calls the head."""
-    return "signal" if head == "signals" else head
-
-
-def _table(
-    head: str, rows: Sequence[Row], known: Sequence[Probabilities], predictor: Predictor
-) -> Table:
-    if head == "signals":
-        scores = _scores(known, "signal", SIGNALS)
-        truth = np.array([[label in (row.signals or ()) for label in SIGNALS] for row in rows])
-        least = _thresholds(rows, predictor, "signal", SIGNALS)
-        return multilabel_table(truth, scores >= least, scores, SIGNALS)
-    if head in _LABELS:
-        labels = _LABELS[head]
-        places = np.array([labels.index(getattr(row, head)) for row in rows])
-        return multiclass_table(places, _scores(known, head, labels), labels, _REST[head])
-    scores = _scores(known, head, ("1",))
-    truth = np.array([getattr(row, head) for row in rows])
-    least = _thresholds(rows, predictor, head, ("1",))
-    return binary_table(truth, (scores >= least)[:, 0], scores[:, 0])
-
-
-def _scores(known: Sequence[Probabilities], head: str, labels: Sequence[str]) -> Floats:
-    """(rows, labels); a label that the predictor does not give has probability 0."""
-    return np.array([[one[head].get(label, 0.0) for label in labels] for one in known], dtype=float)
-
-
-def _thresholds(
-    rows: Sequence[Row], predictor: Predictor, head: str, labels: Sequence[str]
-) -> Floats:
-    by_lang = {
-        lang: [predictor.threshold(head, lang, label) for label in labels]
-        for lang in {row.lang for row in rows}
-    }
-    return np.array([by_lang[row.lang] for row in rows])
-
-
-def _worst_slices(
-    rows: Sequence[Row], known: Sequence[Probabilities], predictor: Predictor
-) -> list[dict[str, Any]]:
-    """Slices of "early" by language with source or length, lowest F1 first.
-
-    Only slices with at least `SLICE_ROWS` rows and `SLICE_POSITIVES` positives; at most `WORST`.
-    """
-    labelled = [(row, one) for row, one in zip(rows, known, strict=True) if row.early is not None]
-    ways: dict[str, Callable[[Row], str]] = {"source": _source, "length": _band}
-    tables = []
-    for way, value in ways.items():
-        sizes = Counter((row.lang, value(row)) for row, _ in labelled)
-        for (lang, which), size in sorted(sizes.items()):
-            if size < SLICE_ROWS or not which:
-                continue
-            own = [(r, p) for r, p in labelled if (r.lang, value(r)) == (lang, which)]
-            if sum(bool(row.early) for row, _ in own) < SLICE_POSITIVES:
-                continue
-            table = _table("early", [row for row, _ in own], [one for _, one in own], predictor)
-            figures = ("n", "positives", "precision", "recall", "f1", "f1_ci")
-            tables.append({"lang": lang, way: which} | {name: table[name] for name in figures})
-    return sorted(tables, key=lambda table: table["f1"])[:WORST]
-
-
-def _source(row: Row) -> str:
-    return row.source
-
-
-def _band(row: Row) -> str:
-    return next((name for limit, name in _BANDS if len(row.text) < limit), "1,000 or more")

@@ -8,13 +8,14 @@ What counts as the same word
 - Case and accents never matter, nor do hyphens and spaces inside a name: "X-200", "X200", "X 200";
   "Coca-Cola", "coca cola", "#CocaCola". Sentence marks do: "coffee. Machine" is no coffee machine.
 - Names of categories and products match in singular and plural, Spanish and English; names of
-  brands and competitors as written, with or without "'s".
+  brands and competitors as written, with or without "'s", or with "s'" and a capital ("Lumoras'").
 - A name with a word of seven or more letters also matches with one letter of that word missing,
   added, changed or swapped with its neighbour (never the first letter), unless the result is a word
   of another term or could be two names. Category words and handles are never guessed.
 - Names of at most three characters with fewer than two digits ("HP", "3M") match only in their
   written case, or as a whole @handle or #hashtag. Category words that short ("TV", "té") match in
-  any case, with accents as written.
+  any case, with accents as written. So do codes of one letter or of an everyday word with a space
+  before the number: "xm 4" is an XM-4, but "x 200" is no X-200.
 - "@name" matches that handle only, "#name" that hashtag only, "shop.example/path" every link to it
   or below it. A plain name also matches the handle that is exactly the name, a hashtag that is the
   name, a word of a #CompoundHashtag, and, from seven letters on, the beginning or end of a
@@ -30,7 +31,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .base import NlpError
-from .words import as_written, compact, compounds, fold, inflections, one_edit, original, shortened
+from .words import (
+    as_written,
+    compact,
+    compounds,
+    fold,
+    inflections,
+    is_code,
+    one_edit,
+    original,
+    shortened,
+)
 
 KINDS = ("brand", "product", "competitor", "category")
 INFLECTED = ("product", "category")
@@ -42,6 +53,7 @@ Entity = tuple[str, str]
 _GAP = "\x00"
 _STOP = "."
 _LINK_MARK = "://"
+_APOSTROPHES = ("'", "\u2019", "\u02bc")
 _MAX_HOST = 253
 
 _TOKEN = re.compile(
@@ -180,6 +192,9 @@ class Matcher:
         for found in self._tokens(text, folded, origins):
             token = found
             key = self._known.get(token.form)
+            if key is None and token.form[-1:] == "s" and _owns(text, folded, origins, token):
+                token = token._replace(form=token.form[:-1])
+                key = self._known.get(token.form)
             if key is None and self._guesses and not token.handle:
                 guess = self._guess(token.form)
                 if guess:
@@ -276,7 +291,18 @@ class Matcher:
             for word in self._guesses.get(short, ())
             if one_edit(form, word)
         }
-        return near.pop() if len(near) == 1 else None
+        if len(near) != 1:
+            return None
+        return near.pop()
+
+
+def _owns(text: str, folded: str, origins: list[int] | None, token: _Token) -> bool:
+    """Whether a word has a capital and "s'" behind it: the possessive of a name in the plural."""
+    if folded[token.end : token.end + 1] not in _APOSTROPHES or token.handle or token.whole:
+        return False
+    start, _ = original(token.start, token.end, text, origins)
+    after = folded[token.end + 1 : token.end + 2]
+    return text[start].isupper() and not after.isalnum()
 
 
 def _fits(pattern: _Pattern, words: Sequence[_Token], surface: str, lang: str) -> bool:
@@ -331,7 +357,7 @@ def _term_patterns(term: Term) -> list[_Pattern]:
     characters = [char for char in unicodedata.normalize("NFKC", term.text) if char.isalnum()]
     digits = sum(map(str.isdigit, characters))
     cased = ""
-    if term.text.lstrip()[:1] not in {"@", "#"}:
+    if term.text.lstrip()[:1] not in {"@", "#"} and not _is_code(term.text):
         if len(characters) <= 3 and digits < 2:
             cased = "always"
         elif digits and len(characters) - digits <= 3:
@@ -340,6 +366,12 @@ def _term_patterns(term: Term) -> list[_Pattern]:
         _Pattern((term.kind, term.name), term.text, words, term.langs, cased)
         for words in _variants(term.text)
     ]
+
+
+def _is_code(text: str) -> bool:
+    """Whether a name is a product's letters and then its number, and nothing else it could be."""
+    code = re.fullmatch(r"([^\W\d_]+)[\s-]?\d+", fold(text.strip())[0])
+    return code is not None and is_code(code[1])
 
 
 def _exclusion_patterns(

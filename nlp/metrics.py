@@ -1,7 +1,8 @@
 """Precision, recall, F1, average precision and calibration, with bootstrap intervals.
 
 Every figure comes with a 95 % percentile bootstrap interval (Efron 1979): rows are drawn with
-replacement 1,000 times, as weights, and all figures of a table use the same draws. A figure that is
+replacement 1,000 times, as weights, and all figures of a table use the same draws. Macro figures
+are plain means over the labels that occur (`macro_recall` is that of TweetEval). A figure that is
 not defined (no positives, nothing predicted) is None, never 0; draws in which it is not defined are
 left out of its interval. All arrays have one row for each text.
 """
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 RESAMPLES = 1_000
 SEED = 20_240_229
 BINS = 10
+FIGURES = (
+    "precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1",
+    "average_precision", "accuracy",
+)  # fmt: skip
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,7 +34,8 @@ def binary_table(truth: Bools, predicted: Bools, scores: Floats) -> Table:
     """Figures for one yes/no head; all arguments have shape (n,).
 
     `precision`, `recall`, `f1` and `average_precision` are of the positive class, `macro_f1`
-    averages the classes that occur, `ece` and `brier` judge the scores as probabilities.
+    averages the classes that occur, `ece` and `brier` judge the scores as probabilities, and
+    `reliability` has the bins behind `ece`.
     """
     both = np.stack([~truth, truth], axis=1)
     guess = np.stack([~predicted, predicted], axis=1)
@@ -40,6 +46,7 @@ def binary_table(truth: Bools, predicted: Bools, scores: Floats) -> Table:
         **_figures("positive", both, guess, chances),
         "ece": expected_calibration_error(truth, scores),
         "brier": float(np.mean((scores - truth) ** 2)) if len(truth) else None,
+        "reliability": reliability(truth, scores),
     }
 
 
@@ -62,7 +69,7 @@ def multiclass_table(
         "n": len(truth),
         "positives": int((truth != labels.index(rest)).sum()),
         **_figures("macro", actual, guess, scores),
-        "labels": label_tables(actual, guess, labels),
+        "labels": label_tables(actual, guess, scores, labels),
         "confusion": confusion.tolist(),
     }
 
@@ -80,23 +87,51 @@ def multilabel_table(
         "n": len(truth),
         "positives": int(truth.sum()),
         **_figures("micro", truth, predicted, scores),
-        "labels": label_tables(truth, predicted, labels),
+        "labels": label_tables(truth, predicted, scores, labels),
     }
 
 
-def label_tables(truth: Bools, predicted: Bools, labels: tuple[str, ...]) -> dict[str, Table]:
-    """For each label: n (rows that have it), precision, recall, f1, without intervals."""
+def label_tables(
+    truth: Bools, predicted: Bools, scores: Floats, labels: tuple[str, ...]
+) -> dict[str, Table]:
+    """For each label: n (rows that have it), precision, recall, f1, average_precision.
+
+    All arrays have shape (n, labels); there are no intervals.
+    """
     tables = {}
+    ones = np.ones((1, len(truth)))
     for at, label in enumerate(labels):
         right = int((truth[:, at] & predicted[:, at]).sum())
         have, said = int(truth[:, at].sum()), int(predicted[:, at].sum())
+        own = scores[:, at]
+        (ranked,) = _average_precision(ones, truth[:, at], own, _ranking(own))
         tables[label] = {
             "n": have,
             "precision": right / said if said else None,
             "recall": right / have if have else None,
             "f1": 2 * right / (have + said) if have else None,
+            "average_precision": float(ranked) if have else None,
         }
     return tables
+
+
+def reliability(truth: Bools, scores: Floats) -> list[Table]:
+    """The bins of a reliability diagram that hold rows, lowest scores first.
+
+    `low` and `high` bound the scores, `n` counts the rows, `score` is their mean score and `share`
+    the share of positives: equal where the scores are calibrated.
+    """
+    bins = _bins(scores)
+    return [
+        {
+            "low": at / BINS,
+            "high": (at + 1) / BINS,
+            "n": int((bins == at).sum()),
+            "score": float(scores[bins == at].mean()),
+            "share": float(truth[bins == at].mean()),
+        }
+        for at in np.unique(bins)
+    ]
 
 
 def expected_calibration_error(truth: Bools, scores: Floats) -> float | None:
@@ -106,9 +141,13 @@ def expected_calibration_error(truth: Bools, scores: Floats) -> float | None:
     """
     if not len(truth):
         return None
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=scores - truth, minlength=BINS)
+    gaps = np.bincount(_bins(scores), weights=scores - truth, minlength=BINS)
     return float(np.abs(gaps).sum() / len(truth))
+
+
+def _bins(scores: Floats) -> NDArray[np.intp]:
+    """The bin of each score, from 0 to `BINS` - 1."""
+    return np.minimum((scores * BINS).astype(np.intp), BINS - 1)
 
 
 def interval(draws: Floats) -> list[float] | None:
@@ -126,13 +165,8 @@ Average = Literal["positive", "macro", "micro"]
 def _figures(average: Average, truth: Bools, predicted: Bools, scores: Floats) -> Table:
     """Each figure and its interval under "<figure>_ci"."""
     size = len(truth)
-    occurs = np.flatnonzero(truth.any(axis=0))
-    order = np.argsort(-scores, axis=0, kind="stable")
-    points = _estimates(average, np.ones((1, size)), truth, predicted, scores, order, occurs)
-    parts = [
-        _estimates(average, weights, truth, predicted, scores, order, occurs)
-        for weights in _resamples(size)
-    ]
+    points = estimates(average, np.ones((1, size)), truth, predicted, scores)
+    parts = [estimates(average, weights, truth, predicted, scores) for weights in resamples(size)]
     table: Table = {}
     for name, point in points.items():
         value = float(point[0])
@@ -142,8 +176,11 @@ def _figures(average: Average, truth: Bools, predicted: Bools, scores: Floats) -
     return table
 
 
-def _resamples(size: int) -> Iterator[Floats]:
-    """How often each row is drawn: arrays (draws, size), `RESAMPLES` draws in all."""
+def resamples(size: int) -> Iterator[Floats]:
+    """How often each row is drawn: arrays (draws, size), `RESAMPLES` draws in all.
+
+    The same draws for the same size, so that figures of two systems can be paired.
+    """
     if not size:
         return
     generator = np.random.default_rng(SEED)
@@ -156,16 +193,21 @@ def _resamples(size: int) -> Iterator[Floats]:
         yield counts.reshape(draws, size).astype(np.float64)
 
 
-def _estimates(
-    average: Average,
-    weights: Floats,
-    truth: Bools,
-    predicted: Bools,
-    scores: Floats,
-    order: NDArray[np.intp],
-    occurs: NDArray[np.intp],
+def _ranking(scores: Floats) -> NDArray[np.intp]:
+    """Places from the highest score to the lowest, of each column."""
+    return np.argsort(-scores, axis=0, kind="stable")
+
+
+def estimates(
+    average: Average, weights: Floats, truth: Bools, predicted: Bools, scores: Floats
 ) -> dict[str, Floats]:
-    """Every figure for every row of `weights` (draws, n); NaN where it is not defined."""
+    """Every figure for every row of `weights` (draws, n); NaN where it is not defined.
+
+    `truth`, `predicted` and `scores` are (n, labels); the average "positive" takes the second of
+    two labels for the positive class.
+    """
+    occurs = np.flatnonzero(truth.any(axis=0))
+    order = _ranking(scores)
     right = weights @ (truth & predicted)
     have = weights @ truth
     said = weights @ predicted
@@ -181,22 +223,25 @@ def _estimates(
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall = right / said, right / have
         f1 = np.where(have > 0, 2 * right / (have + said), np.nan)
-        figures = {"macro_f1": _mean(f1[:, occurs]), "average_precision": _mean(ranked)}
+        # A label that occurs and is never predicted counts 0 in the macro average.
+        filled = np.where(said > 0, precision, np.where(have > 0, 0.0, np.nan))
+        figures = {
+            "macro_precision": _mean(filled[:, occurs]),
+            "macro_recall": _mean(recall[:, occurs]),
+            "macro_f1": _mean(f1[:, occurs]),
+            "average_precision": _mean(ranked),
+        }
         if average == "positive":
             figures |= {"precision": precision[:, 1], "recall": recall[:, 1], "f1": f1[:, 1]}
-        if average == "macro":
-            filled = np.where(said > 0, precision, np.where(have > 0, 0.0, np.nan))
-            figures["precision"] = _mean(filled[:, occurs])
-            figures["recall"] = _mean(recall[:, occurs])
-            figures["f1"] = figures["macro_f1"]
-        elif average == "micro":
+        elif average == "macro":
+            figures |= {name: figures[f"macro_{name}"] for name in ("precision", "recall", "f1")}
+        else:
             all_right, all_have, all_said = (part.sum(axis=1) for part in (right, have, said))
             figures["precision"] = all_right / all_said
             figures["recall"] = all_right / all_have
             figures["f1"] = np.where(all_have > 0, 2 * all_right / (all_have + all_said), np.nan)
         figures["accuracy"] = weights @ (truth == predicted).all(axis=1) / weights.sum(axis=1)
-    names = ("precision", "recall", "f1", "macro_f1", "average_precision", "accuracy")
-    return {name: figures[name] for name in names}
+    return {name: figures[name] for name in FIGURES}
 
 
 def _mean(columns: Floats) -> Floats:

@@ -68,6 +68,23 @@ def as_written(text: str, origins: list[int] | None, start: int, end: int) -> st
     return "".join(text[origin] for origin in origins[start:end])
 
 
+# Letters that stand before a number in everyday writing ("de 4", "no 5", "hp 90"); a product code
+# of such letters counts only as it is written.
+_BEFORE_NUMBERS = frozenset((
+    "a", "al", "an", "and", "are", "at", "be", "by", "con", "de", "del", "dia", "do", "el",
+    "en", "es", "for", "gb", "go", "hay", "he", "hp", "hz", "i", "if", "in", "is", "kg", "km",
+    "la", "las", "le", "lo", "los", "mas", "max", "me", "mes", "mi", "min", "mm", "my", "no",
+    "nos", "of", "on", "or", "por", "que", "se", "si", "sin", "so", "sus", "te", "the", "tip",
+    "to", "top", "tu", "tus", "un", "una", "uno", "up", "us", "v", "ver", "vs", "was", "we",
+    "x", "y", "ya", "you",
+))  # fmt: skip
+
+
+def is_code(letters: str) -> bool:
+    """Whether these letters before a number are those of a product and no everyday word."""
+    return len(letters) > 1 and letters not in _BEFORE_NUMBERS
+
+
 def compact(text: str) -> str:
     """Letters, digits, "&" and "+" with their case and accents, for comparing a written form."""
     return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isalnum() or c in "&+")

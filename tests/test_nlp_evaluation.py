@@ -23,12 +23,14 @@ from nlp.evaluation import (
     read_labels,
     render,
 )
+from nlp.evaluation_tables import wrong_rows
 from nlp.metrics import (
     binary_table,
     expected_calibration_error,
     interval,
     multiclass_table,
     multilabel_table,
+    reliability,
 )
 
 FIGURES = ("precision", "recall", "f1", "macro_f1", "average_precision", "accuracy")
@@ -226,6 +228,52 @@ def test_slices_by_length(rows: list[Row]) -> None:
     assert (only["length"], only["n"], only["positives"]) == ("under 60", 40, 20)
 
 
+def test_sources_have_tables_of_their_own(rows: list[Row]) -> None:
+    report = evaluate(rows, Oracle(rows))
+    assert {name: table["n"] for name, table in report["early"]["es"]["sources"].items()} == {
+        "forum": 20
+    }
+    assert report["early"]["all"]["sources"]["forum"]["recall"] == 0.5
+    assert report["stage"]["en"]["sources"]["forum"]["macro_f1"] == 1
+    few = evaluate(rows[:19], Oracle(rows))
+    assert few["early"]["all"]["sources"] == {}
+
+
+def test_every_head_has_slices(rows: list[Row]) -> None:
+    report = evaluate(rows, Oracle(rows))
+    assert report["stage"]["all"]["slices"][0]["f1"] == 1
+    assert report["sentiment"]["all"]["slices"]
+    assert report["promo"]["all"]["slices"] == []  # no positives
+    assert "slices" not in report["stage"]["es"]
+
+
+def test_wrong_rows_have_text_labels_and_probabilities(rows: list[Row]) -> None:
+    oracle = Oracle(rows)
+    given = [*rows[:2], Row(text=rows[3].text, lang="es", signals=("praise",), stage="decision")]
+    known = oracle.probabilities([row.text for row in given], [row.lang for row in given])
+    first, second = wrong_rows(given, known, oracle)
+    assert (first["text"], first["lang"], first["source"]) == (rows[1].text, "es", "forum")
+    assert first["wrong"] == {"early": {"label": 0, "predicted": 1, "probabilities": {"1": 0.8}}}
+    assert list(second["wrong"]) == ["stage", "signals"]
+    assert second["wrong"]["stage"] == {
+        "label": "decision",
+        "predicted": "consideration",
+        "probabilities": {"consideration": 1.0},
+    }
+    assert second["wrong"]["signals"]["label"] == ["praise"]
+    assert second["wrong"]["signals"]["predicted"] == ["comparison"]
+
+
+def test_reliability_bins_add_up() -> None:
+    truth = np.array([True, False, True, True])
+    bins = reliability(truth, np.array([0.05, 0.01, 0.95, 1.0]))
+    assert [(one["low"], one["n"], one["share"]) for one in bins] == [(0, 2, 0.5), (0.9, 2, 1.0)]
+    assert bins[1]["score"] == pytest.approx(0.975)
+    table = binary_table(truth, truth, np.array([0.05, 0.01, 0.95, 1.0]))
+    gaps = [one["n"] * abs(one["score"] - one["share"]) for one in table["reliability"]]
+    assert sum(gaps) / 4 == pytest.approx(table["ece"])
+
+
 def test_render_is_flat(rows: list[Row]) -> None:
     flat = render(evaluate(rows, Oracle(rows), {"regex": Oracle(rows, ["early"])}))
     early = [row for row in flat if row["head"] == "early" and row["lang"] == "es"]
@@ -283,6 +331,8 @@ def test_binary_figures_agree_with_sklearn(seed: int) -> None:
         "recall": sk.recall_score(y, said),
         "f1": sk.f1_score(y, said),
         "macro_f1": sk.f1_score(y, said, average="macro"),
+        "macro_recall": sk.recall_score(y, said, average="macro"),
+        "macro_precision": sk.precision_score(y, said, average="macro"),
         "average_precision": sk.average_precision_score(y, p),
         "accuracy": sk.accuracy_score(y, said),
         "brier": sk.brier_score_loss(y, p),
@@ -311,9 +361,11 @@ def test_multiclass_figures_agree_with_sklearn(seed: int) -> None:
         ),
     }
     assert {name: table[name] for name in expected} == pytest.approx(expected)
+    own = table["labels"]["decision"]["average_precision"]
+    assert own == pytest.approx(sk.average_precision_score(truth == 3, scores[:, 3]))
     assert table["confusion"] == sk.confusion_matrix(truth, said, labels=range(5)).tolist()
     assert table["labels"]["post_purchase"] == {
-        "n": 0, "precision": 0.0, "recall": None, "f1": None
+        "n": 0, "precision": 0.0, "recall": None, "f1": None, "average_precision": None
     }  # fmt: skip
     assert table["positives"] == (truth != 0).sum()
 

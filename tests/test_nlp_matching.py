@@ -149,6 +149,51 @@ def test_misspellings_that_must_not_match(matcher: Matcher) -> None:
         assert surfaces(matcher, text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Lumoras' app", ["Lumoras"]),
+        ("the Lumoras’ 😍", ["Lumoras"]),
+        ("LUMORAS' shop", ["LUMORAS"]),
+        ("Lumora's, LUMORA’S y la de Lumora", ["Lumora", "LUMORA", "Lumora"]),
+        ("lumoras' app, two Lumoras, Lumoras'x #Lumoras' @Lumoras'", []),
+    ],
+)
+def test_possessives(text: str, expected: list[str]) -> None:
+    matcher = Matcher([Term("Lumora", "brand", "Lumora")])
+    assert [surface for _, surface in surfaces(matcher, text)] == expected
+
+
+def test_the_possessive_of_another_term_stays_its_own() -> None:
+    terms = [Term("Orange", "competitor", "Orange"), Term("oranges", "category", "fruit")]
+    assert surfaces(Matcher(terms), "the Oranges' peel") == [("fruit", "Oranges")]
+
+
+CODES = [
+    Term("XM4", "product", "XM4"),
+    Term("WH-1000XM4", "product", "WH"),
+    Term("X-200", "product", "X"),
+    Term("DE-4", "product", "DE"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("XM4 xm4 XM-4 xm-4 XM 4 xm 4 Xm 4", ["XM4"] * 7),
+        ("WH-1000XM4 WH1000XM4 wh1000xm4", ["WH"] * 3),
+        ("wh 1000 xm4, #WH1000XM4", ["WH", "XM4"] * 2),
+        ("X-200 x200 X 200", ["X"] * 3),
+        ("hay 2 x 200 ml de 4 tazas", []),
+        ("DE-4, DE4, DE 4, de4", ["DE"] * 3),
+        ("XM45 AXM4 XM4b WH1000XM42", []),
+        ("😍XM-4👍🏽 ☕xm 4☕", ["XM4", "XM4"]),
+    ],
+)
+def test_product_codes(text: str, expected: list[str]) -> None:
+    assert [name for name, _ in surfaces(Matcher(CODES), text)] == expected
+
+
 def test_a_misspelling_that_could_be_two_names_is_neither(matcher: Matcher) -> None:
     assert surfaces(matcher, "Nesprezo") == []
     assert surfaces(matcher, "Nespreza Nespreso Nesprezza") == [

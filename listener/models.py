@@ -1,0 +1,102 @@
+"""The models that tag, as the configuration says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nlp.base import LANGUAGES
+from nlp.encoder import FunnelTagger
+from nlp.hub import Choice, HubHead
+from nlp.own_heads import FILE, OwnHeads, OwnPredictor, load, opened
+from nlp.replaced import EVERY, Head, ReplacedTagger, SharedEncoder
+
+from .config import Config
+
+NEVER = 2.0
+"""A threshold that no probability reaches."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The shipped model, the heads of other models, and those fitted on the user's labels."""
+
+    config: Config
+
+    @cached_property
+    def encoder(self) -> SharedEncoder:
+        """The shipped model."""
+        chosen = self.config.nlp
+        return SharedEncoder(chosen.model, threads=chosen.threads, batch_size=chosen.batch_size)
+
+    @cached_property
+    def shipped(self) -> FunnelTagger:
+        """The shipped model's heads, none replaced."""
+        return FunnelTagger(self.encoder)
+
+    @cached_property
+    def tagger(self) -> FunnelTagger | ReplacedTagger:
+        """What tags posts: [nlp.heads] first, then own heads that won, then the shipped model.
+
+        Raises ModelMissing and BadOwnHeads.
+        """
+        heads: dict[str, Head] = {}
+        if self.own is not None:
+            heads.update(opened(self.own, self.encoder))
+        heads.update(self.configured)
+        return ReplacedTagger(self.shipped, heads) if heads else self.shipped
+
+    @cached_property
+    def configured(self) -> dict[str, HubHead]:
+        """The heads of [nlp.heads]; their models load at the first text."""
+        chosen = self.config.nlp
+        return {
+            name: HubHead(
+                Choice(
+                    head=name,
+                    model=head.folder or head.model,
+                    revision=head.revision or "",
+                    labels=head.labels,
+                    langs=frozenset(head.languages or {EVERY}),
+                    threshold=head.threshold,
+                    download=chosen.download,
+                ),
+                threads=chosen.threads,
+                batch_size=chosen.batch_size,
+            )
+            for name, head in chosen.heads.items()
+        }
+
+    @property
+    def own_file(self) -> Path:
+        """Where heads fitted by `listener train` are looked for."""
+        chosen = self.config.nlp.own_heads
+        return chosen or self.config.database.path.with_name(FILE)
+
+    @cached_property
+    def own(self) -> OwnHeads | None:
+        """The heads fitted on the user's labels, winners or not; None where there are none.
+
+        Raises ModelMissing for a file that the configuration names and that is not there.
+        """
+        if self.config.nlp.own_heads is None and not self.own_file.exists():
+            return None
+        return load(self.own_file)
+
+    @property
+    def own_predictor(self) -> OwnPredictor | None:
+        """All own heads alone, those that lost too, to be measured beside the others."""
+        heads = opened(self.own, self.encoder, only_winners=False) if self.own else {}
+        return OwnPredictor(heads) if heads else None
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Probability of `early` from which a post counts, by language.
+
+        `"*"` is for languages that are neither English nor Spanish nor switched on: their posts are
+        tagged, and no probability is enough.
+        """
+        known = self.tagger.thresholds
+        on = (*LANGUAGES, *self.config.nlp.experimental_languages)
+        return {lang: known.get(lang, known[EVERY]) for lang in on} | {EVERY: NEVER}
