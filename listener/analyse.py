@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from typing import Any
 
-from nlp.base import Tagger
+from nlp.base import Tagger, TargetTagger
 from nlp.language import resolve_batch
 from nlp.matching import Matcher
 
@@ -13,7 +16,9 @@ from .ingest import STALE_HOUR
 from .steps import ProgressOf, silent
 from .store import Store
 
-MATCH, WATCH = "match", "watch"
+MATCH, WATCH, FUNNEL, RELEVANCE = "match", "watch", "funnel", "relevance"
+TARGETS = ("brand", "product", "competitor")
+"""Kinds of matches toward which sentiment is told."""
 _MATCH_BATCH = 1000
 _TAG_BATCH = 512
 
@@ -34,6 +39,7 @@ def match(store: Store, matcher: Matcher, version: str, *, progress: ProgressOf 
                 )
             )
             ids = [row["id"] for row, _, _ in kept]
+            before = targets(connection.execute, ids)
             connection.executemany("DELETE FROM matches WHERE mention_id = ?", [(i,) for i in ids])
             connection.executemany(
                 "INSERT OR IGNORE INTO matches VALUES (?, ?, ?, ?, ?, ?)",
@@ -48,11 +54,32 @@ def match(store: Store, matcher: Matcher, version: str, *, progress: ProgressOf 
                 [(language.code, row["id"]) for row, language, _ in kept],
             )
             connection.executemany(STALE_HOUR, {(row["at"],) for row, _, _ in kept})
+            after = targets(connection.execute, ids)
+            steps.ask(connection, FUNNEL, [i for i in ids if before[i] != after[i]])
+            steps.ask(connection, RELEVANCE, ids)
             steps.ask(connection, WATCH, ids)
             steps.done(connection, MATCH, ids)
         total += len(ids)
         tick(len(ids))
     return total
+
+
+def targets(
+    ask: Callable[[str, Sequence[Any]], Iterable[Any]], ids: Sequence[int]
+) -> dict[int, list[tuple[int, int]]]:
+    """Per mention the spans that name a maker or a product, in their order; `ask` runs SQL."""
+    found: dict[int, list[tuple[int, int]]] = {mention: [] for mention in ids}
+    marks = ", ".join("?" * len(TARGETS))
+    for mention, start, end in ask(
+        "SELECT DISTINCT mention_id, span_start, span_end FROM matches "
+        f"WHERE mention_id IN (SELECT value FROM json_each(?)) AND kind IN ({marks}) "
+        "ORDER BY mention_id, span_start, span_end DESC",
+        (json.dumps(list(ids)), *TARGETS),
+    ):
+        # Of a product and a brand that begin together ("Lumora Uno") the longer one is enough.
+        if not found[mention] or found[mention][-1][0] != start:
+            found[mention].append((start, end))
+    return found
 
 
 def tag(store: Store, tagger: Tagger, *, progress: ProgressOf = silent) -> int:
@@ -61,11 +88,17 @@ def tag(store: Store, tagger: Tagger, *, progress: ProgressOf = silent) -> int:
     Mentions that wait for `match` are left for later: their language is not known yet.
     """
     steps.announce(store, tagger.name, tagger.version)
-    tick = progress("tag", steps.waiting(store, tagger.name))
+    shown = "tag" if tagger.name == FUNNEL else tagger.name
+    tick = progress(shown, steps.waiting(store, tagger.name))
     total = 0
     while rows := steps.batch(store, tagger.name, _TAG_BATCH, after=MATCH):
         texts = [steps.document(row["title"], row["text"]) for row in rows]
-        tagged = tagger.tag(texts, [row["language"] or "und" for row in rows])
+        languages = [row["language"] or "und" for row in rows]
+        if isinstance(tagger, TargetTagger):
+            named = targets(store.rows, [row["id"] for row in rows])
+            tagged = tagger.tag_targets(texts, languages, [named[row["id"]] for row in rows])
+        else:
+            tagged = tagger.tag(texts, languages)
         with store.write() as connection:
             kept = list(compress(zip(rows, tagged, strict=True), steps.unchanged(connection, rows)))
             ids = [row["id"] for row, _ in kept]

@@ -109,9 +109,21 @@ def run(session: Session, once: bool) -> None:
 @main.command()
 @click.argument("source", nargs=-1)
 @click.option("--max-pages", type=click.IntRange(min=1), help="Pages per query at most.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="DOLLARS",
+    help="What paid sources may spend in this run, all together.",
+)
 @shared_options
 @form_options
-def collect(session: Session, source: tuple[str, ...], max_pages: int | None, form: Form) -> None:
+def collect(
+    session: Session,
+    source: tuple[str, ...],
+    max_pages: int | None,
+    max_cost: float | None,
+    form: Form,
+) -> None:
     """Collect from every enabled SOURCE, or from those named."""
     from connectors.base import Budget
 
@@ -126,7 +138,10 @@ def collect(session: Session, source: tuple[str, ...], max_pages: int | None, fo
             store,
             session.parts,
             only=source,
-            budget=Budget(pages=max_pages),
+            budget=Budget(
+                pages=max_pages,
+                micro_dollars=None if max_cost is None else round(max_cost * 1_000_000),
+            ),
             now=clock(),
             progress=progress,
         )
@@ -310,10 +325,18 @@ def digest(
 
 
 def _register() -> None:
-    from . import cli_look
+    from . import cli_alerts, cli_backtest, cli_feedback, cli_keywords, cli_look, cli_serve
 
-    for command in cli_look.COMMANDS:
+    for command in (
+        cli_alerts.alerts,
+        *cli_feedback.COMMANDS,
+        cli_backtest.backtest,
+        *cli_look.COMMANDS,
+        *cli_keywords.COMMANDS,
+        cli_serve.serve,
+    ):
         main.add_command(command)
+    cli_alerts.alerts.add_command(cli_feedback.explain_model)
 
 
 _register()

@@ -1,16 +1,17 @@
-"""Commands that look: try a text, list alerts, search, query, export, evaluate, status, doctor."""
+"""Commands that look: try a text, search, query, export, evaluate, status, doctor."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from .cli_train import train
 from .session import Session, fail, form_options, say, shared_options
 
 if TYPE_CHECKING:
@@ -63,56 +64,6 @@ def try_(session: Session, text: str, lang: str | None, form: Form) -> None:
     if result["matches"]:
         click.echo()
         emit(result["matches"], form)
-
-
-@click.group()
-def alerts() -> None:
-    """List alerts, or show one with its conversation."""
-
-
-@alerts.command("list")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
-@shared_options
-@form_options
-def alerts_list(session: Session, limit: int, form: Form) -> None:
-    """Alerts, strongest first; --json and --csv print every column."""
-    from .alerts import listing
-    from .output import emit
-
-    with session.open() as store:
-        rows = listing(store, limit=limit)
-    emit(map(_alert_row, rows) if form == "table" else rows, form)
-
-
-def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an alert fits into a line."""
-    from .hostile import clean
-    from .steps import document
-
-    names = ("id", "probability", "stage", "state", "language", "source")
-    return {name: row[name] for name in names} | {
-        "published_at": row["published_at"][:16].replace("T", " "),
-        "about": ", ".join(name for _, name in json.loads(row["about"])),
-        "post": clean(document(row["title"], row["text"]), 60),
-    }
-
-
-@alerts.command("show")
-@click.argument("number", type=int)
-@click.option("--language", type=click.Choice(["en", "es"]), default="en", show_default=True)
-@shared_options
-def alerts_show(session: Session, number: int, language: str) -> None:
-    """The alert NUMBER as the e-mail tells it."""
-    from .cli import clock
-    from .digest import alert_message
-    from .messages import render_alert
-
-    with session.open() as store:
-        message = alert_message(store, str(number), now=clock())
-    if message is None:
-        fail(f"there is no open alert {number}: `listener alerts list` shows what there is")
-    zone = session.config.digest.timezone
-    click.echo(render_alert(message, language=language, timezone=zone).text)
 
 
 @click.command()
@@ -175,24 +126,49 @@ def export(session: Session, what: str, form: Form) -> None:
 @click.command()
 @click.argument("labels", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--min", "minimum", multiple=True, help="Fail below this, as early.es.f1=0.7.")
+@click.option(
+    "--errors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the wrong rows to this file, texts and all (JSON Lines).",
+)
 @shared_options
 @form_options
-def evaluate(session: Session, labels: Path, minimum: tuple[str, ...], form: Form) -> None:
-    """Measure the model on LABELS (JSON Lines), beside a regex and a TF-IDF baseline."""
-    from .measure import measure
+def evaluate(
+    session: Session, labels: Path, minimum: tuple[str, ...], errors: Path | None, form: Form
+) -> None:
+    """Measure the model on LABELS (JSON Lines), beside a regex and a TF-IDF baseline.
 
-    report, table, faults, failures = measure(session.parts, labels, minimum)
-    for fault in faults:
+    --json has all figures: macro scores, sources, signals, confusion, slices, reliability.
+    """
+    from .measure import flat, measure, sections
+    from .output import emit
+
+    found = measure(session.parts, labels, minimum)
+    for fault in found.faults:
         say(fault)
     if form == "json":
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(found.report, ensure_ascii=False, indent=2))
+    elif form == "csv":
+        emit(flat(found.report), form)
     else:
-        from .output import emit
-
-        emit(table, form)
-    for failure in failures:
+        for at, (title, rows) in enumerate(sections(found.report)):
+            click.echo(("\n" if at else "") + title)
+            emit(rows, form)
+    if errors is not None:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in found.wrong)
+        try:
+            errors.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            fail(f"{errors} cannot be written ({error.strerror}): name a file in another folder")
+        say(f"Wrote {len(found.wrong)} rows with a wrong head to {errors}.")
+    if found.seen:
+        say(
+            f"Own heads were fitted on {found.seen} of these rows, so their figures flatter here: "
+            "those that `listener train` printed do not."
+        )
+    for failure in found.failures:
         say(failure)
-    if failures:
+    if found.failures:
         raise click.exceptions.Exit(1)
 
 
@@ -257,11 +233,11 @@ def channels(session: Session, form: Form) -> None:
 
 COMMANDS: tuple[click.Command, ...] = (
     try_,
-    alerts,
     search,
     sql,
     export,
     evaluate,
+    train,
     status,
     doctor,
     sources,

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
+from .config_alerts import Alerts, Kind, PerDay
 from .config_checks import cross_faults
 from .config_errors import (
     ConfigError,
@@ -37,22 +39,23 @@ from .config_fields import (
     PageUrl,
     Phrase,
     Phrases,
-    Probability,
     Seconds,
     Secret,
     Section,
     Sender,
     Text,
     TimeZone,
+    Url,
     Whole,
     Words,
 )
+from .config_nlp import Nlp
 from .config_sources import Sources
 
-__all__ = ["Config", "ConfigError", "Fault", "default", "default_text", "load", "parse"]
+__all__ = ["Config", "ConfigError", "Fault", "Kind", "default", "default_text", "load", "parse"]
 
-Kind = Literal["brand", "product", "competitor", "category"]
-OpenStage = Literal["awareness", "consideration", "decision"]
+
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Database(Section):
@@ -61,12 +64,25 @@ class Database(Section):
     path: FilePath = Field(Path("listener.db"), description="The SQLite file.")
 
 
+class Examples(Section):
+    """Posts that mean this name, and posts in which the same word means something else."""
+
+    yes: Phrases = Field((), description="Sentences that mean it.")
+    no: Phrases = Field((), description="Sentences in which the word means something else.")
+
+
 class Named(Section):
     """Something that people talk about and that has a name."""
 
     name: Phrase = Field(description="Name, as it stands in mails, tables and charts.")
     hashtags: tuple[Hashtag, ...] = Field((), description="Hashtags, with or without #.")
     exclude: Phrases = Field((), description="Phrases that look alike and mean something else.")
+    description: Text | None = Field(
+        None, description="What it is, for a name that is also a common word, in people's words."
+    )
+    examples: Examples = Field(
+        Examples(), description="Sentences that tell this meaning of the name from others."
+    )
 
 
 class Product(Named):
@@ -100,46 +116,6 @@ class Category(Named):
         if not any(words.values()):
             raise refused("has no words", 'add some: words = { en = ["..."], es = ["..."] }')
         return words
-
-
-class Nlp(Section):
-    """How texts are tagged."""
-
-    threads: Annotated[Whole, Field(ge=1, le=256)] = Field(
-        2, description="Processor threads of the model."
-    )
-    batch_size: Annotated[Whole, Field(ge=1, le=1024)] = Field(
-        16, description="Texts per run of the model."
-    )
-    model: FilePath | None = Field(
-        None, description="Folder of another model; without one the shipped model is used."
-    )
-
-
-class Alerts(Section):
-    """Which conversations are worth an e-mail at once."""
-
-    enabled: Flag = Field(True, description="Whether alerts are made.")
-    minimum: Mapping[Language, Probability] = Field(
-        {}, description="Least probability per language; without one the model's own is used."
-    )
-    stages: Annotated[tuple[OpenStage, ...], Field(min_length=1)] = Field(
-        ("awareness", "consideration"), description="Stages of the buying journey that count."
-    )
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = Field(
-        ("category", "product", "competitor", "brand"), description="What it has to be about."
-    )
-    max_age_hours: Annotated[Whole, Field(ge=1, le=24 * 366)] = Field(
-        72, description="Conversations that are older are listed and not mailed."
-    )
-    max_per_day: Annotated[Whole, Field(ge=1, le=1000)] = Field(
-        10,
-        description="Most alert e-mails in 24 hours; the strongest go, the digest counts the rest.",
-    )
-    sources: tuple[Text, ...] = Field(
-        (), description="Only posts of these, as `mentions.source` has them; empty: all."
-    )
-    languages: tuple[Language, ...] = Field((), description="Only these languages; empty: all.")
 
 
 class Digest(Section):
@@ -214,6 +190,9 @@ class Recipient(Section):
         ("digest",), description="What the person gets."
     )
     channel: Text = Field("outbox", description="Channel that carries it; it must be enabled.")
+    max_alerts_per_day: PerDay | None = Field(
+        None, description="Most alert e-mails in 24 hours, instead of [alerts] max_per_day."
+    )
 
 
 class Schedule(Section):
@@ -232,6 +211,35 @@ class Retention(Section):
     raw_days: Days = Field(30, description="Days that the raw records are kept; 0: for ever.")
 
 
+class Web(Section):
+    """The page on which readers judge alerts (`listener serve`), and the links to it in mails."""
+
+    base_url: Url | None = Field(
+        None,
+        description="Where readers reach the page, such as https://listener.example.com; "
+        "without it mails have no such links.",
+    )
+    host: Text = Field("127.0.0.1", description="Address of this machine to listen on.")
+    port: Annotated[Whole, Field(ge=1, le=65_535)] = Field(8347, description="Port of the page.")
+    secret: Secret | None = Field(
+        None,
+        description="Key that signs the links, 32 characters or more, or several with blanks "
+        "between them, newest first; without it a file beside the database holds one.",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_tail(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if "?" in url or "#" in url:
+            raise refused("has a part behind ? or #", "end it with the host or a path")
+        if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+            raise refused("would show links to everybody on their way", "start it with https://")
+        return url.rstrip("/")
+
+
 class Config(Section):
     """The whole configuration; `folder` is where the file lies."""
 
@@ -245,6 +253,7 @@ class Config(Section):
     digest: Digest = Field(Digest(), description="The daily summary.")
     recipients: tuple[Recipient, ...] = Field((), description="Who gets mail.")
     channels: Channels = Field(Channels(), description="How mail leaves.")
+    web: Web = Field(Web(), description="The page on which readers judge alerts.")
     schedule: Schedule = Field(Schedule(), description="When things happen.")
     retention: Retention = Field(Retention(), description="How long data are kept.")
     database: Database = Field(Database(), description="Where data are stored.")

@@ -6,8 +6,9 @@ They read the TOML data as it stands, wrong elsewhere or not, so that every faul
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from .config_alerts import ONLY_FOR, RuleType
 from .config_errors import Fault, Location, did_you_mean, dotted
 
 Found = tuple[Location, Fault]
@@ -16,7 +17,7 @@ Found = tuple[Location, Fault]
 def cross_faults(
     data: Mapping[str, Any], *, channels: Mapping[str, bool], channel: str
 ) -> Iterator[Found]:
-    """Repeated names, addresses and feeds, and recipients on a channel that is not there or off.
+    """Repeated names, addresses and feeds, recipients on a channel that is off, rules at odds.
 
     `channels` says which are on when the file is silent, `channel` which one a recipient then has.
     """
@@ -40,6 +41,55 @@ def cross_faults(
             fix = did_you_mean(chosen, on) or f"write one of: {', '.join(on)}"
         location = ("recipients", index, "channel")
         yield location, Fault(key=dotted(location), message=message, fix=fix)
+    yield from _rule_faults(data)
+
+
+def _rule_faults(data: Mapping[str, Any]) -> Iterator[Found]:
+    """Repeated names of rules, readers who are not there or get no alerts, keys of other types."""
+    yield from _repeated(_values(data, ("alerts", "rules"), "name"))
+    known = _readers(data)
+    rules = _within(data, ("alerts", "rules"))
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, dict):
+            continue
+        place: Location = ("alerts", "rules", index)
+        kind = rule.get("type", "early-funnel")
+        for key in rule.keys() & ONLY_FOR.keys():
+            if kind in get_args(RuleType) and kind not in ONLY_FOR[key]:
+                message = f"means nothing for a rule of type {kind}"
+                fix = f"remove it; it is for type {' or '.join(ONLY_FOR[key])}"
+                yield (*place, key), Fault(key=dotted((*place, key)), message=message, fix=fix)
+        named = rule.get("recipients")
+        for number, name in enumerate(named if isinstance(named, list) else []):
+            if not isinstance(name, str) or not name.strip():
+                continue
+            location = (*place, "recipients", number)
+            if name.strip().casefold() not in known:
+                message = f"nobody in [[recipients]] is called `{name.strip()}`"
+                names = list(dict.fromkeys(shown for shown, _ in known.values()))
+                fix = did_you_mean(name.strip(), names) or (
+                    f"write one of: {', '.join(names)}" if names else "add [[recipients]]"
+                )
+            elif not known[name.strip().casefold()][1]:
+                message = f"`{name.strip()}` does not receive alerts"
+                fix = 'add "alerts" to `receives` of that recipient'
+            else:
+                continue
+            yield location, Fault(key=dotted(location), message=message, fix=fix)
+
+
+def _readers(data: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
+    """Names and addresses in lower case: how each is written, and whether it receives alerts."""
+    people = data.get("recipients")
+    known = {}
+    for person in people if isinstance(people, list) else []:
+        if isinstance(person, dict):
+            receives = person.get("receives")
+            alerts = isinstance(receives, list) and "alerts" in receives
+            for shown in (person.get("name"), person.get("email")):
+                if isinstance(shown, str):
+                    known[shown.strip().casefold()] = (shown.strip(), alerts)
+    return known
 
 
 def _within(data: Any, keys: tuple[str, ...]) -> Any:

@@ -178,6 +178,8 @@ Hour = Annotated[int, Strict(), Field(ge=0, le=23)]
 Probability = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Strict(), Field(ge=1, le=600, allow_inf_nan=False)]
 Language = Literal["en", "es"]
+Heard = Literal["en", "es", "pt", "fr", "it", "de"]
+"""Languages of posts that may raise alerts; those behind Spanish have to be switched on."""
 LanguageCode = Annotated[Text, AfterValidator(_language)]
 TimeZone = Annotated[Text, AfterValidator(_time_zone)]
 Email = Annotated[Text, AfterValidator(_email)]

@@ -86,7 +86,7 @@ def _type(field: Schema) -> str:
         return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in field["enum"])
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
-    if field["type"] == "object" and isinstance(field["additionalProperties"], dict):
+    if field["type"] == "object" and isinstance(field.get("additionalProperties"), dict):
         return f"per language: {_type(field['additionalProperties'])}"
     name = "path" if field.get("format") == "path" else _TYPES[field["type"]]
     if "minimum" in field:

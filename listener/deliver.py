@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -10,12 +11,13 @@ from datetime import date, datetime, time, timedelta
 from email.message import EmailMessage
 from zoneinfo import ZoneInfo
 
-from .alerts import enqueue
 from .channels import Channel, Later, Refused
 from .config import Config, Recipient
 from .digest import Period, alert_message, digest_message
 from .envelope import Rendered, compose, preview_html
+from .links import Purpose, Signer, open_signer, verdict_links
 from .messages import render_alert, render_digest
+from .outbox import enqueue
 from .steps import ProgressOf, silent
 from .store import Store, StoreError, moment, stamp
 
@@ -94,20 +96,26 @@ def deliver(
     *,
     now: datetime,
     progress: ProgressOf = silent,
+    alert: int | None = None,
 ) -> Counter[str]:
     """Send what is due; returns how many messages ended as sent, waiting, refused or stale.
 
-    No transaction is open while a message is on its way. A crash between the server's answer and
-    our note of it repeats the message with the same Message-ID.
+    With the number of an `alert` only its own. No transaction is open while a message is on its
+    way. A crash between the server's answer and our note of it repeats the message with the same
+    Message-ID. Raises ConfigError when mails are to have links and no key can sign them.
     """
     outcome: Counter[str] = Counter()
     tick = progress("deliver", None)
     people = {person.email: person for person in config.recipients}
+    signer = open_signer(config, store.path, os.environ) if config.web.base_url else None
     for row in store.rows(
-        "SELECT * FROM deliveries WHERE status = 'waiting' AND next_try_at <= ? ORDER BY id",
-        (stamp(now),),
+        "SELECT * FROM deliveries WHERE status = 'waiting' AND next_try_at <= :now "
+        "AND (:alert IS NULL OR (kind = 'alert' AND ref = :alert)) ORDER BY id",
+        {"now": stamp(now), "alert": None if alert is None else str(alert)},
     ):
-        status, error = _try(store, config, channels, people.get(row["recipient"]), row, now)
+        status, error = _try(
+            store, config, channels, signer, people.get(row["recipient"]), row, now
+        )
         _note(store, row, status, error, now)
         outcome[status] += 1
         tick(1)
@@ -120,12 +128,13 @@ def _try(
     store: Store,
     config: Config,
     channels: Mapping[str, Channel],
+    signer: Signer | None,
     person: Recipient | None,
     row: sqlite3.Row,
     now: datetime,
 ) -> tuple[str, str | None]:
     try:
-        return _send(store, config, channels, person, row, now)
+        return _send(store, config, channels, signer, person, row, now)
     except StoreError:
         raise
     except Exception as error:
@@ -139,6 +148,7 @@ def _send(
     store: Store,
     config: Config,
     channels: Mapping[str, Channel],
+    signer: Signer | None,
     person: Recipient | None,
     row: sqlite3.Row,
     now: datetime,
@@ -148,7 +158,7 @@ def _send(
     channel = channels.get(person.channel)
     if channel is None:
         return "waiting", f"channel {person.channel} is not enabled"
-    rendered = _render(store, config, person, row, now)
+    rendered = _render(store, config, signer, person, row, now)
     if rendered is None:
         return "stale", None
     message = compose(
@@ -174,18 +184,29 @@ def _key(row: sqlite3.Row, message: EmailMessage) -> str:
 
 
 def _render(
-    store: Store, config: Config, person: Recipient, row: sqlite3.Row, now: datetime
+    store: Store,
+    config: Config,
+    signer: Signer | None,
+    person: Recipient,
+    row: sqlite3.Row,
+    now: datetime,
 ) -> Rendered | None:
+    def links(purpose: Purpose, number: int) -> Mapping[str, str]:
+        if signer is None:
+            return {}
+        return verdict_links(config, signer, purpose, number, person.email, now=now)
+
     if row["kind"] == "alert":
-        message = alert_message(store, row["ref"], now=now)
-        if message is None:
+        alert = alert_message(store, row["ref"], now=now, links=links)
+        if alert is None:
             return None
         zone = config.digest.timezone
-        return render_alert(message, language=person.language, timezone=zone)
+        return render_alert(alert, language=person.language, timezone=zone)
     day = date.fromisoformat(row["ref"])
     until = digest_end(config, day, moment(row["created_at"]))
     period = digest_period(store, config, day, person.email, until)
-    return render_digest(digest_message(store, config, day, period), language=person.language)
+    message = digest_message(store, config, day, period, recipient=person.email, links=links)
+    return render_digest(message, language=person.language)
 
 
 def _note(store: Store, row: sqlite3.Row, status: str, error: str | None, now: datetime) -> None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+from . import alerts
+from .attention import held_back
+from .candidates import OPEN
 from .config import Config
+from .explain import Event, Outcome, Reason
 from .messages import (
     AlertMessage,
+    AuditCard,
     ConversationCard,
     DigestMessage,
     PostCard,
-    Reason,
     SentimentCount,
     SourceCoverage,
 )
+from .rollup import TOWARD
+from .scoring import Part
 from .steps import document
 from .store import Store, moment, stamp
 
@@ -103,32 +110,96 @@ def _conversation(
     )
 
 
-def alert_message(store: Store, alert_id: str, *, now: datetime) -> AlertMessage | None:
-    """The e-mail of one alert; None when its conversation is no longer open or was erased."""
+Links = Callable[[Literal["feedback", "audit"], int], Mapping[str, str]]
+"""The pages that ask a reader for a verdict on an alert or an audited post, by verdict."""
+
+
+def no_links(_: Literal["feedback", "audit"], __: int) -> Mapping[str, str]:
+    """No page, for want of a web address."""
+    return {}
+
+
+def alert_message(
+    store: Store,
+    alert_id: str,
+    *,
+    now: datetime,
+    whole: bool = False,
+    links: Links = no_links,
+) -> AlertMessage | None:
+    """The e-mail of one alert; None when it is closed, acknowledged, snoozed or erased.
+
+    With `whole` whatever its state, and every post of its conversation, not the latest few alone.
+    """
     rows = store.rows(
-        _CARD.format(mention="(SELECT mention_id FROM alerts WHERE id = :id)")
-        + "WHERE c.id = (SELECT conversation_id FROM alerts WHERE id = :id) AND c.state = 'early'",
-        {"id": alert_id},
+        "SELECT a.rule, a.type, a.score, a.probability, a.parts, a.reasons, a.conversation_id, "
+        "(SELECT count(*) FROM copies WHERE original_id = coalesce((SELECT original_id FROM copies "
+        f"WHERE mention_id = m.id), m.id)) AS copies, {OPEN} AND a.acknowledged_at IS NULL "
+        "AND (a.snoozed_until IS NULL OR a.snoozed_until <= :now) AS wanted "
+        "FROM alerts a JOIN conversations c ON c.id = a.conversation_id "
+        "JOIN mentions m ON m.id = a.mention_id WHERE a.id = :id",
+        {"id": alert_id, "now": stamp(now)},
     )
-    if not rows:
+    if not rows or not (whole or rows[0]["wanted"]):
         return None
-    alert = store.rows("SELECT rule, reasons FROM alerts WHERE id = ?", (alert_id,))[0]
+    (alert,) = rows
+    conversation = alert["conversation_id"]
+    (card,) = store.rows(
+        _CARD.format(mention="(SELECT mention_id FROM alerts WHERE id = :id)")
+        + "WHERE c.id = :conversation",
+        {"id": alert_id, "conversation": conversation},
+    )
     timeline = store.rows(
         "SELECT m.source, m.title AS post_title, m.text, m.url, m.published_at, a.handle, "
         "a.followers FROM mentions m LEFT JOIN authors a ON a.id = m.author_id "
         "WHERE m.conversation_id = ? ORDER BY m.published_at DESC, m.id DESC LIMIT ?",
-        (rows[0]["id"], _TIMELINE),
+        (conversation, -1 if whole else _TIMELINE),
     )
+    shown = _conversation(card, json.loads(alert["reasons"]), since=None, now=now)
     return AlertMessage(
         id=alert_id,
         rule=alert["rule"],
-        conversation=_conversation(rows[0], json.loads(alert["reasons"]), since=None, now=now),
+        conversation=replace(shown, probability=alert["probability"]),
         timeline=tuple(post_card(row) for row in reversed(timeline)),
+        type=alert["type"],
+        score=alert["score"],
+        parts=tuple(Part(**part) for part in json.loads(alert["parts"])),
+        copies=alert["copies"],
+        events=tuple(
+            Event(
+                at=moment(event["at"]),
+                kind=event["kind"],
+                entity=event["entity"],
+                author=event["author"],
+                quote=event["quote"],
+            )
+            for event in alerts.events(store, conversation)
+        ),
+        outcome=_outcome(store, conversation),
+        feedback=links("feedback", int(alert_id)),
     )
 
 
-def digest_message(store: Store, config: Config, day: date, period: Period) -> DigestMessage:
-    """The digest of `day`: what the period counts, and the conversations open at its end."""
+def _outcome(store: Store, conversation: int) -> Outcome | None:
+    heard = alerts.outcome(store, conversation)
+    if heard is None:
+        return None
+    return Outcome(outcome=heard["outcome"], entity=heard["entity"], quote=heard["quote"])
+
+
+def digest_message(
+    store: Store,
+    config: Config,
+    day: date,
+    period: Period,
+    *,
+    recipient: str | None = None,
+    links: Links = no_links,
+) -> DigestMessage:
+    """The digest of `day`: what the period counts, and the conversations open at its end.
+
+    Alerts held back are those of the address `recipient`, or without one those of anybody.
+    """
     span = period.parameters()
     since, until = period.since, period.until
     mentions = store.value(f"SELECT count(*) FROM mentions m WHERE {_COUNTED}", span)
@@ -137,12 +208,7 @@ def digest_message(store: Store, config: Config, day: date, period: Period) -> D
         f"AND t.tagger = 'funnel' AND t.kind = 'stage' WHERE {_COUNTED} GROUP BY t.label",
         span,
     )
-    held_back = store.value(
-        "SELECT count(*) FROM alerts a JOIN conversations c ON c.id = a.conversation_id "
-        "JOIN mentions m ON m.id = a.mention_id WHERE a.fate = 'held' AND c.state = 'early' "
-        "AND m.at >= ? AND a.created_at <= ?",
-        (stamp(until - timedelta(hours=config.alerts.max_age_hours)), stamp(until)),
-    )
+    people = [recipient] if recipient else [one.email for one in config.receiving("alerts")]
     entities = _entities(store, span, config.brand.name)
     return DigestMessage(
         day=day,
@@ -162,27 +228,42 @@ def digest_message(store: Store, config: Config, day: date, period: Period) -> D
         ),
         share_of_voice=tuple((row["name"], row["mentions"]) for row in entities),
         join_now=_join_now(store, config, since=since, until=until),
-        held_back=held_back,
+        held_back=held_back(store, config, people, now=until),
         praise=_signalled(store, span, "praise", sentiment="pos"),
         complaints=_signalled(store, span, "complaint", sentiment="neg"),
         ideas=_signalled(store, span, "suggestion"),
         unanswered=_signalled(store, span, "product_question", unanswered=True),
         coverage=_coverage(store, config, span),
+        audit=tuple(
+            AuditCard(number=row["id"], post=post_card(row), links=links("audit", row["id"]))
+            for row in _audited(store)
+        ),
+    )
+
+
+def _audited(store: Store) -> list[sqlite3.Row]:
+    """The oldest drawn posts that nobody has judged; without the model's opinion of them."""
+    return store.rows(
+        "SELECT x.id, m.source, m.title AS post_title, m.text, m.url, m.published_at, a.handle, "
+        "a.followers FROM audit x JOIN mentions m ON m.id = x.mention_id "
+        "LEFT JOIN authors a ON a.id = m.author_id "
+        "WHERE x.missed IS NULL AND (m.text <> '' OR m.title IS NOT NULL) ORDER BY x.id LIMIT ?",
+        (_POSTS,),
     )
 
 
 def _entities(store: Store, span: dict[str, str], brand: str) -> list[sqlite3.Row]:
-    """Mentions of each maker by sentiment; a product counts for the brand, once per mention."""
+    """Mentions of each maker by sentiment toward it; a product counts for the brand, once."""
     return store.rows(
         "WITH named AS (SELECT DISTINCT m.id, iif(x.kind = 'competitor', x.kind, 'brand') AS kind, "
         "iif(x.kind = 'product', :brand, x.name) AS name FROM mentions m "
-        "JOIN matches x ON x.mention_id = m.id AND x.kind IN ('brand', 'product', 'competitor') "
-        f"WHERE {_COUNTED}) "
-        "SELECT n.name, count(*) AS mentions, count(*) FILTER (WHERE s.label = 'pos') AS positive, "
-        "count(*) FILTER (WHERE s.label = 'neu') AS neutral, "
-        "count(*) FILTER (WHERE s.label = 'neg') AS negative FROM named n "
-        "LEFT JOIN tags s ON s.mention_id = n.id AND s.tagger = 'funnel' AND s.kind = 'sentiment' "
-        "GROUP BY n.kind, n.name ORDER BY n.kind, mentions DESC, n.name",
+        "JOIN relevant_matches x ON x.mention_id = m.id "
+        f"AND x.kind IN ('brand', 'product', 'competitor') WHERE {_COUNTED}), "
+        f"judged AS (SELECT n.kind, n.name, {TOWARD} AS sentiment FROM named n) "
+        "SELECT name, count(*) AS mentions, count(*) FILTER (WHERE sentiment = 'pos') AS positive, "
+        "count(*) FILTER (WHERE sentiment = 'neu') AS neutral, "
+        "count(*) FILTER (WHERE sentiment = 'neg') AS negative FROM judged "
+        "GROUP BY kind, name ORDER BY kind, mentions DESC, name",
         {**span, "brand": brand},
     )
 
@@ -220,7 +301,8 @@ def _join_now(
     cards = []
     for row in rows:
         reasons = store.value(
-            "SELECT reasons FROM alerts WHERE conversation_id = ? AND mention_id = ?",
+            "SELECT reasons FROM alerts WHERE conversation_id = ? AND mention_id = ? "
+            "AND type = 'early-funnel' ORDER BY id DESC LIMIT 1",
             (row["id"], row["mention_id"]),
         )
         cards.append(_conversation(row, json.loads(reasons or "[]"), since=stamp(since), now=until))
@@ -243,7 +325,7 @@ def _signalled(
         "SELECT m.source, m.title AS post_title, m.text, m.url, m.published_at, a.handle, "
         "a.followers FROM mentions m JOIN tags t ON t.mention_id = m.id AND t.tagger = 'funnel' "
         "AND t.kind = 'signal' AND t.label = :signal LEFT JOIN authors a ON a.id = m.author_id "
-        f"WHERE {_COUNTED} AND EXISTS (SELECT 1 FROM matches x WHERE x.mention_id = m.id "
+        f"WHERE {_COUNTED} AND EXISTS (SELECT 1 FROM relevant_matches x WHERE x.mention_id = m.id "
         "AND x.kind IN ('brand', 'product')) "
         "AND NOT EXISTS (SELECT 1 FROM tags p WHERE p.mention_id = m.id AND p.tagger = 'funnel' "
         "AND p.kind = 'promo' AND p.score >= 0.5) "

@@ -10,6 +10,16 @@ def explained() -> tuple[type[Exception], ...]:
 
     from .channels import ChannelError
     from .config import ConfigError
+    from .feedback import FeedbackError
+    from .relevance import LabelError
     from .store import StoreError
 
-    return ConnectorError, NlpError, ChannelError, ConfigError, StoreError
+    return (
+        ConnectorError,
+        NlpError,
+        ChannelError,
+        ConfigError,
+        FeedbackError,
+        LabelError,
+        StoreError,
+    )

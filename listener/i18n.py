@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from . import web_texts, wording
+
 Catalogue = Mapping[str, str | tuple[str, str]]
 
 _EN: Catalogue = {
@@ -115,6 +117,9 @@ _EN: Catalogue = {
     "digest.complaints": "What people complain about",
     "digest.ideas": "Ideas for you",
     "digest.unanswered": "Questions without an answer",
+    "digest.audit": "Did we miss one?",
+    "digest.audit_why": "A small sample of what raised no alert. Your answers tell how much is "
+    "missed.",
     "digest.coverage": "What this digest covers",
     "digest.footer": "Day and times in {timezone}. Listener never replies for you.",
     "name": "Name",
@@ -236,6 +241,9 @@ _ES: Catalogue = {
     "digest.complaints": "Lo que no gusta",
     "digest.ideas": "Ideas para ti",
     "digest.unanswered": "Preguntas sin respuesta",
+    "digest.audit": "¿Se nos escapó alguna?",
+    "digest.audit_why": "Una pequeña muestra de lo que no dio aviso. Tus respuestas dicen cuánto "
+    "se nos escapa.",
     "digest.coverage": "Qué abarca este resumen",
     "digest.footer": "Fecha y horas en la zona horaria {timezone}. Listener nunca responde por ti.",
     "name": "Nombre",
@@ -264,7 +272,17 @@ _ES: Catalogue = {
     "coverage.none": "No se ha leído ninguna fuente.",
 }
 
-CATALOGUES: Mapping[str, Catalogue] = {"en": _EN, "es": _ES}
+# What mails and the web page call a verdict is the same.
+_VERDICTS: Mapping[str, Catalogue] = {
+    language: {
+        key: words for key, words in texts.items() if key.startswith(("feedback.", "audit."))
+    }
+    for language, texts in web_texts.TEXTS.items()
+}
+CATALOGUES: Mapping[str, Catalogue] = {
+    "en": {**_EN, **wording.EN, **_VERDICTS["en"]},
+    "es": {**_ES, **wording.ES, **_VERDICTS["es"]},
+}
 LANGUAGES = tuple(CATALOGUES)
 
 _NBSP = "\u00a0"
@@ -317,6 +335,12 @@ def number(language: str, value: float) -> str:
     if language == "en":
         return grouped
     return grouped.replace(",", _NBSP if abs(round(value)) >= 10_000 else "")
+
+
+def decimal(language: str, value: float) -> str:
+    """`value` with at most one decimal: 2.5 in English, 2,5 in Spanish."""
+    text = f"{value:.1f}".removesuffix(".0")
+    return text if language == "en" else text.replace(".", ",")
 
 
 def percent(language: str, share: float) -> str:

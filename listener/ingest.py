@@ -10,6 +10,7 @@ from datetime import datetime
 
 from connectors.base import Cost, Cursor, Mention, Update
 
+from . import duplicates
 from .store import Store, stamp
 
 _INSERT = """
@@ -189,7 +190,8 @@ def _apply(connection: sqlite3.Connection, update: Update) -> None:
 def wipe(connection: sqlite3.Connection, mention_id: int) -> None:
     """Empty a mention that its platform took down: id and day stay, text and author go.
 
-    Only the watch step reads it once more, since its conversation has changed.
+    Only the watch step reads it once more, since its conversation has changed, and another post of
+    its author, whose posts may now belong together in another way.
     """
     author_id, published_at = connection.execute(
         "SELECT author_id, published_at FROM mentions WHERE id = ?", (mention_id,)
@@ -199,11 +201,23 @@ def wipe(connection: sqlite3.Connection, mention_id: int) -> None:
         "declared_language = NULL WHERE id = ?",
         (mention_id,),
     )
-    for table in ("matches", "tags", "metrics", "conversation_events"):
+    duplicates.forget(connection, [mention_id])
+    for table in (
+        "matches",
+        "tags",
+        "metrics",
+        "conversation_events",
+        "vectors",
+        "relevance_labels",
+    ):
         connection.execute(f"DELETE FROM {table} WHERE mention_id = ?", (mention_id,))
     connection.execute("DELETE FROM alerts WHERE mention_id = ?", (mention_id,))
     connection.execute("DELETE FROM work WHERE mention_id = ? AND step <> 'watch'", (mention_id,))
     connection.execute(STALE_HOUR, (published_at,))
+    connection.execute(
+        "INSERT OR IGNORE INTO work SELECT 'watch', id FROM mentions WHERE author_id = ? LIMIT 1",
+        (author_id,),
+    )
     connection.execute(
         "DELETE FROM authors WHERE id = :id "
         "AND NOT EXISTS (SELECT 1 FROM mentions WHERE author_id = :id)",

@@ -8,7 +8,7 @@ become a tag or a template expression. Headers hold words of the configuration a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, partial
 from importlib import resources
@@ -19,7 +19,9 @@ from mjml import mjml2html
 
 from . import i18n
 from .envelope import BODY_LIMIT, Rendered, encoded
+from .explain import Event, Outcome, Reason, event_line, outcome_line, reason_line, why_lines
 from .hostile import clean, link
+from .scoring import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +34,6 @@ class PostCard:
     published_at: datetime
     text: str
     url: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """One part of the explanation; `i18n` says it in the reader's language.
-
-    `code` and what `value` holds: early_probability (0 to 1), stage (a stage), matched (name of
-    the entity, `quote` is the surface found), signal (its name), replies (count). `quote` may stand
-    with any.
-    """
-
-    code: str
-    value: str | float | None
-    quote: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +59,36 @@ class ConversationCard:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertMessage:
-    """One alert. `id` is what `listener alerts show` takes; `timeline` is oldest first."""
+    """One alert. `id` is what `listener alerts show` takes; `timeline` is oldest first.
+
+    `type` is that of the rule. `parts` add up to `score`; `copies` counts other places with the
+    same text; `outcome` is None while nothing was heard of one; `feedback` holds for each verdict
+    the page that asks for it, nothing without a web address.
+    """
 
     id: str
     rule: str
     conversation: ConversationCard
     timeline: tuple[PostCard, ...]
+    type: str = "early-funnel"
+    score: int = 0
+    parts: tuple[Part, ...] = ()
+    copies: int = 0
+    events: tuple[Event, ...] = ()
+    outcome: Outcome | None = None
+    feedback: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCard:
+    """A post that raised no alert, to be judged. `number` is what `listener audit judge` takes;
+
+    `links` holds the page for each verdict, nothing without a web address.
+    """
+
+    number: int
+    post: PostCard
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +127,7 @@ class DigestMessage:
 
     `mentions_usual` is what that weekday usually brings, None without enough history; `stages`
     counts mentions by stage; `join_now` is ranked; `held_back` counts alerts withheld by the daily
-    limit.
+    limit; `audit` is the blind sample of what raised no alert.
     """
 
     day: date
@@ -133,23 +145,25 @@ class DigestMessage:
     ideas: tuple[PostCard, ...]
     unanswered: tuple[PostCard, ...]
     coverage: tuple[SourceCoverage, ...]
+    audit: tuple[AuditCard, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
-    """How much of a message is shown: numbers of cards and rows, characters of a post."""
+    """How much of a message is shown: numbers of cards, rows and events, characters of a post."""
 
     cards: int
     posts: int
     rows: int
+    events: int
     chars: int
 
 
 _TIERS = (
-    _Limits(cards=50, posts=3, rows=12, chars=280),
-    _Limits(cards=10, posts=3, rows=12, chars=280),
-    _Limits(cards=5, posts=2, rows=8, chars=160),
-    _Limits(cards=2, posts=1, rows=3, chars=60),
+    _Limits(cards=50, posts=3, rows=12, events=50, chars=280),
+    _Limits(cards=10, posts=3, rows=12, events=20, chars=280),
+    _Limits(cards=5, posts=2, rows=8, events=8, chars=160),
+    _Limits(cards=2, posts=1, rows=3, events=3, chars=60),
 )
 """Tried in order until the e-mail is small enough."""
 
@@ -180,12 +194,15 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
     about = i18n.listing(language, [clean(name, 40) for name in card.about[:3]])
     source = source_name(language, card.post.source)
     rule = f"rule.{message.rule}"
+    early = message.type == "early-funnel"
+    kind = "" if early else f".{message.type}"
     subject = say(
-        "alert.subject" if about else "alert.subject_plain",
+        f"alert.subject{kind}" if about else f"alert.subject_plain{kind}",
         about=about,
         source=source,
         stage=say(f"stage.{card.stage}"),
     )
+    why = why_lines(language, message.type, message.parts, card.reasons, message.copies)
     return _render(
         "alert",
         language,
@@ -194,10 +211,17 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
         message=message,
         about=about,
         rule=say(rule) if i18n.has(language, rule) else clean(message.rule, 60),
-        headline=say(f"lead.{card.stage}", source=source),
-        preview=reason_line(
-            language, Reason(code="early_probability", value=card.probability, quote=None)
-        ),
+        headline=say(f"lead.{card.stage if early else message.type}", source=source),
+        kicker=say(f"alert.kicker{kind}"),
+        preview=why[0] if why else subject,
+        why=why,
+        score=say("why.score", n=message.score) if message.parts else "",
+        events=[
+            event_line(language, event, moment=partial(i18n.moment, language, timezone=timezone))
+            for event in message.events
+        ],
+        outcome=outcome_line(language, message.outcome) if message.outcome else "",
+        feedback=_links(language, "feedback", message.feedback),
     )
 
 
@@ -209,7 +233,9 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
     if unknown := set(message.stages) - {"none", *_STAGES}:
         raise ValueError(f"no text for stage {sorted(unknown)}; add it to listener/i18n.py")
     posts = message.praise + message.complaints + message.ideas + message.unanswered
-    nothing = not (message.mentions or message.join_now or message.held_back or posts)
+    nothing = not (
+        message.mentions or message.join_now or message.held_back or posts or message.audit
+    )
     if message.join_now:
         key, n = "digest.subject_join", len(message.join_now)
     elif nothing:
@@ -238,7 +264,13 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
         voice=[(name, n, n / total) for name, n in message.share_of_voice] if total else [],
         sentiment=[row for row in message.sentiment if row.positive + row.neutral + row.negative],
         covered=_coverage_line(language, len(message.coverage), unread),
+        audit=[(card, _links(language, "audit", card.links)) for card in message.audit],
     )
+
+
+def _links(language: str, purpose: str, links: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Words and address of each verdict."""
+    return [(i18n.say(language, f"{purpose}.{verdict}"), url) for verdict, url in links.items()]
 
 
 def source_name(language: str, source: str) -> str:
@@ -246,39 +278,6 @@ def source_name(language: str, source: str) -> str:
     if source == "sample":
         return i18n.say(language, "source.sample")
     return _SOURCES.get(source) or clean(source, 40)
-
-
-def reason_line(language: str, reason: Reason) -> str:
-    """`reason` as a short sentence without a full stop.
-
-    Raises `ValueError` for a code, stage or signal without text and for a value of the wrong type.
-    """
-    say = partial(i18n.say, language)
-    value = reason.value
-    match reason.code, value:
-        case "early_probability", float() | int():
-            line = say(
-                "why.early_probability",
-                chance=i18n.chance(language, value),
-                percent=i18n.percent(language, value),
-            )
-        case "stage", str():
-            line = say("why.stage", stage=say(f"stage.{value}"))
-        case "matched", str():
-            line = say("why.matched", value=clean(value, 60))
-        case "signal", str():
-            line = say(f"signal.{value}")
-        case "replies", float() | int():
-            line = say("why.replies", n=round(value)) if value else say("why.replies_none")
-        case _:
-            raise ValueError(
-                f"no text for reason {reason.code!r} with {type(value).__name__}; "
-                "add it to reason_line and to listener/i18n.py"
-            )
-    words = clean(reason.quote or "", 100)
-    if not words or words.casefold() == str(value).casefold():
-        return line
-    return f"{line}: {i18n.quoted(language, words)}"
 
 
 def _nothing_line(language: str, unread: int) -> str:

@@ -16,19 +16,38 @@ from typing import TYPE_CHECKING
 
 from connectors.base import Budget
 
-from . import __version__, alerts, analyse, conversations, rollup
+from . import (
+    __version__,
+    alerts,
+    analyse,
+    audit,
+    conversations,
+    duplicates,
+    relevance,
+    rerank,
+    rollup,
+)
 from .channels import Channel, load
 from .collect import Collected, collect, record
 from .config import Channels, Config
 from .deliver import deliver, enqueue_digest, local_day
+from .rules import watched
 from .sources import build as build_sources
 from .steps import ProgressOf, silent
 from .store import Store
-from .vocabulary import exclusions, queries, terms
+from .vocabulary import exclusions, queries, senses, terms
 
 if TYPE_CHECKING:
     from nlp.encoder import FunnelTagger
     from nlp.matching import Matcher
+    from nlp.phrases import PhraseTagger
+    from nlp.replaced import ReplacedTagger
+
+    from .models import Models
+
+
+# Posts whose copies are sought before an alert is raised.
+_ASKING = "SELECT early_mention_id AS id FROM conversations WHERE state = 'early'"
 
 
 def _digest_of(*parts: object) -> str:
@@ -54,28 +73,36 @@ class Parts:
         return _digest_of(terms(self.config), exclusions(self.config))
 
     @cached_property
-    def tagger(self) -> FunnelTagger:
-        """The model; loads at its first text."""
-        from nlp.encoder import Encoder, FunnelTagger
+    def models(self) -> Models:
+        """The models, shipped and other; each loads at its first text."""
+        from .models import Models
 
-        nlp = self.config.nlp
-        return FunnelTagger(Encoder(nlp.model, threads=nlp.threads, batch_size=nlp.batch_size))
+        return Models(self.config)
+
+    @cached_property
+    def tagger(self) -> FunnelTagger | ReplacedTagger:
+        """The shipped model, with the heads that the configuration or `listener train` replaces."""
+        return self.models.tagger
 
     @cached_property
     def rules(self) -> conversations.Rules:
         """When a post counts as early: the model's thresholds, or those of the configuration."""
-        chosen = self.config.alerts
-        minimum = {str(language): least for language, least in chosen.minimum.items()}
-        return conversations.Rules(
-            thresholds={**self.tagger.thresholds, **minimum},
-            stages=chosen.stages,
-            kinds=chosen.kinds,
-        )
+        least, stages, kinds = watched(self.config, self.models.thresholds)
+        return conversations.Rules(thresholds=least, stages=stages, kinds=kinds)
 
     @property
     def rules_version(self) -> str:
         """Changes with the rules or the model; conversations are then judged again."""
-        return _digest_of(self.rules, self.tagger.version, self.vocabulary_version)
+        return _digest_of(
+            self.rules, self.tagger.version, self.phrases.version, self.vocabulary_version
+        )
+
+    @cached_property
+    def phrases(self) -> PhraseTagger:
+        """Finds the wordings that close a conversation or hurry."""
+        from nlp.phrases import PhraseTagger
+
+        return PhraseTagger()
 
     @cached_property
     def channels(self) -> Mapping[str, Channel]:
@@ -142,7 +169,10 @@ def gather(
 def understand(store: Store, parts: Parts, *, progress: ProgressOf = silent) -> tuple[int, int]:
     """Match and tag what is new, refresh the roll-up; returns how many were matched and tagged."""
     matched = analyse.match(store, parts.matcher, parts.vocabulary_version, progress=progress)
+    analyse.tag(store, parts.phrases, progress=progress)
     tagged = analyse.tag(store, parts.tagger, progress=progress)
+    encoder = parts.models.encoder
+    relevance.judge(store, senses(parts.config), encoder, parts.tagger.version, progress=progress)
     rollup.refresh(store, brand=parts.config.brand.name)
     return matched, tagged
 
@@ -154,8 +184,13 @@ def watch(
     judged = conversations.watch(store, parts.rules, parts.rules_version, progress=progress)
     new = mailed = 0
     if parts.config.alerts.enabled:
-        found = alerts.find(store, parts.config, now=now)
+        duplicates.find(store, [row["id"] for row in store.rows(_ASKING)])
+        found = alerts.find(store, parts.config, thresholds=parts.models.thresholds, now=now)
+        if found:
+            encoder = parts.models.encoder
+            found = alerts.ranked(store, found, encoder, rerank.learn(store, encoder))
         new, mailed = alerts.save(store, found, parts.config, now=now)
+        audit.draw(store, now=now)
     return judged, new, mailed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from . import duplicates
 from .analyse import WATCH
 from .config import Retention
 from .steps import Progress, ask
@@ -35,6 +36,7 @@ def prune(store: Store, retention: Retention, *, now: datetime, tick: Progress) 
         if not rows:
             break
         with store.write() as connection:
+            duplicates.forget(connection, [row["id"] for row in rows])
             connection.executemany("DELETE FROM mentions WHERE id = ?", [(r["id"],) for r in rows])
             for conversation in {row["conversation_id"] for row in rows}:
                 left = connection.execute(
@@ -43,6 +45,11 @@ def prune(store: Store, retention: Retention, *, now: datetime, tick: Progress) 
                 ask(connection, WATCH, [row["id"] for row in left])
                 if not left:
                     connection.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
+            # The posts of an author that are left may belong together in another way.
+            connection.executemany(
+                "INSERT OR IGNORE INTO work SELECT ?, id FROM mentions WHERE author_id = ? LIMIT 1",
+                [(WATCH, author) for author in {row["author_id"] for row in rows}],
+            )
             connection.executemany(
                 "DELETE FROM authors WHERE id = :id "
                 "AND NOT EXISTS (SELECT 1 FROM mentions WHERE author_id = :id)",

@@ -5,9 +5,19 @@ from __future__ import annotations
 from .store import Store
 
 _HOURS_AT_ONCE = 500
+TOWARD = """coalesce(
+    (SELECT t.label FROM matches x JOIN tags t ON t.mention_id = x.mention_id
+        AND t.tagger = 'funnel' AND t.kind = 'sentiment_target' AND t.span_start = x.span_start
+        WHERE x.mention_id = n.id AND ((x.kind = n.kind AND x.name = n.name)
+            OR (x.kind = 'product' AND n.kind = 'brand' AND n.name = :brand))
+        ORDER BY t.score DESC LIMIT 1),
+    (SELECT t.label FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
+        AND t.kind = 'sentiment'))"""
+"""SQL of the sentiment toward `kind` and `name` in the mention `id` of a row `n`: the surest of the
+places that name it, else that of the whole post. `:brand` is the name of our brand."""
 # ';' follows ':' in ASCII: the range holds exactly the times of one hour. A product counts for its
 # brand too, once per mention.
-_FILL = """
+_FILL = f"""
 WITH hours AS (SELECT hour FROM rollup_stale ORDER BY hour LIMIT :limit),
 entities AS (
     SELECT m.id, h.hour, 'all' AS kind, '' AS name
@@ -16,16 +26,17 @@ entities AS (
 ),
 named AS (
     SELECT id, hour, kind, name FROM entities
-    UNION SELECT e.id, e.hour, x.kind, x.name FROM entities e JOIN matches x ON x.mention_id = e.id
-    UNION SELECT e.id, e.hour, 'brand', :brand FROM entities e JOIN matches x ON x.mention_id = e.id
+    UNION SELECT e.id, e.hour, x.kind, x.name FROM entities e JOIN relevant_matches x
+        ON x.mention_id = e.id
+    UNION SELECT e.id, e.hour, 'brand', :brand FROM entities e JOIN relevant_matches x
+        ON x.mention_id = e.id
     WHERE x.kind = 'product'
 ),
 judged AS (
     SELECT n.*, m.source, coalesce(m.language, 'und') AS language,
         (SELECT label FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
             AND t.kind = 'stage') AS stage,
-        (SELECT label FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
-            AND t.kind = 'sentiment') AS sentiment,
+        {TOWARD} AS sentiment,
         (SELECT score >= 0.5 FROM tags t WHERE t.mention_id = n.id AND t.tagger = 'funnel'
             AND t.kind = 'promo') AS promo
     FROM named n JOIN mentions m ON m.id = n.id

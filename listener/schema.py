@@ -13,6 +13,8 @@ from functools import cache
 
 from sqlite_utils import Database, Migrations
 
+from . import schema_alerts
+
 migrations = Migrations("listener")
 
 _TABLES = (
@@ -251,6 +253,10 @@ _TRIGGERS = (
 )
 
 _VIEWS = (
+    # Matches that mean the name, as far as anybody can tell: see listener/relevance.py.
+    """CREATE VIEW relevant_matches AS SELECT x.* FROM matches x WHERE NOT EXISTS (
+        SELECT 1 FROM tags r WHERE r.mention_id = x.mention_id AND r.tagger = 'relevance'
+        AND r.kind = 'relevance' AND r.label = x.name AND r.score < 0.5)""",
     """CREATE VIEW mentions_tagged AS
     SELECT m.id, m.source, m.native_id, m.url, m.title, m.text, m.language, m.published_at,
         m.first_seen_at, a.handle AS author, a.followers, m.conversation_id,
@@ -260,7 +266,8 @@ _VIEWS = (
         sentiment.label AS sentiment, sentiment.score AS sentiment_probability,
         (SELECT group_concat(t.label, '|') FROM tags t WHERE t.mention_id = m.id
             AND t.tagger = 'funnel' AND t.kind = 'signal') AS signals,
-        (SELECT group_concat(DISTINCT x.name) FROM matches x WHERE x.mention_id = m.id) AS about
+        (SELECT group_concat(DISTINCT x.name) FROM relevant_matches x
+            WHERE x.mention_id = m.id) AS about
     FROM mentions m
     LEFT JOIN authors a ON a.id = m.author_id
     LEFT JOIN tags stage ON stage.mention_id = m.id AND stage.tagger = 'funnel'
@@ -273,6 +280,15 @@ _VIEWS = (
         AND promo.kind = 'promo'
     LEFT JOIN tags sentiment ON sentiment.mention_id = m.id AND sentiment.tagger = 'funnel'
         AND sentiment.kind = 'sentiment'""",
+    """CREATE VIEW named_sentiment AS
+    SELECT DISTINCT n.mention_id, n.kind, n.name, coalesce(
+        (SELECT t.label FROM matches x JOIN tags t ON t.mention_id = x.mention_id
+            AND t.tagger = 'funnel' AND t.kind = 'sentiment_target' AND t.span_start = x.span_start
+            WHERE x.mention_id = n.mention_id AND x.kind = n.kind AND x.name = n.name
+            ORDER BY t.score DESC LIMIT 1),
+        (SELECT t.label FROM tags t WHERE t.mention_id = n.mention_id AND t.tagger = 'funnel'
+            AND t.kind = 'sentiment')) AS sentiment
+    FROM relevant_matches n WHERE n.kind IN ('brand', 'product', 'competitor')""",
     """CREATE VIEW daily_sentiment AS
     SELECT substr(hour, 1, 10) AS day, kind, name, language,
         sum(mentions) AS mentions, sum(positive) AS positive, sum(neutral) AS neutral,
@@ -305,13 +321,29 @@ _VIEWS = (
     ORDER BY c.early DESC""",
 )
 
-VIEWS = ("mentions_tagged", "daily_sentiment", "share_of_voice", "early_conversations")
+VIEWS = (
+    "relevant_matches",
+    "mentions_tagged",
+    "named_sentiment",
+    "daily_sentiment",
+    "share_of_voice",
+    "early_conversations",
+)
 
 
 @migrations()
 def m001_foundation(db: Database) -> None:
     """Everything a first version stores."""
     for statement in (*_TABLES, *_TRIGGERS, *_VIEWS):
+        db.execute(statement)
+
+
+@migrations()
+def m002_alerts(db: Database) -> None:
+    """Events with quotes, outcomes, alerts for each person, feedback, audit, near-duplicates."""
+    for view in VIEWS:
+        db.execute(f"DROP VIEW IF EXISTS {view}")
+    for statement in (*schema_alerts.CONVERSATIONS, *schema_alerts.ALERTS, *_VIEWS):
         db.execute(statement)
 
 

@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from .candidates import OPEN
 from .store import Store, moment
 
 _LATE = timedelta(minutes=2)
@@ -23,7 +24,15 @@ def status_rows(store: Store, *, now: datetime) -> list[dict[str, Any]]:
                 "SELECT count(*) FROM conversations WHERE state = 'early'",
                 "the choice is still open",
             ),
-            ("alerts", "SELECT count(*) FROM alerts", ""),
+            ("alerts", "SELECT count(*) FROM alerts", "`listener alerts list` shows the open ones"),
+            (
+                "alerts held back",
+                "SELECT count(DISTINCT a.id) FROM alert_recipients r "
+                "JOIN alerts a ON a.id = r.alert_id JOIN mentions m ON m.id = a.mention_id "
+                "JOIN conversations c ON c.id = a.conversation_id "
+                f"WHERE r.fate = 'held' AND a.acknowledged_at IS NULL AND {OPEN}",
+                "by the limit of a day, quiet hours or a cooldown",
+            ),
             (
                 "messages waiting",
                 "SELECT count(*) FROM deliveries WHERE status = 'waiting'",

@@ -85,8 +85,14 @@ def done(connection: sqlite3.Connection, step: str, ids: Sequence[int]) -> None:
 
 
 def ask(connection: sqlite3.Connection, step: str, ids: Sequence[int]) -> None:
-    """Put mentions on a step's list, since what it reads of them has changed."""
-    connection.executemany("INSERT OR IGNORE INTO work VALUES (?, ?)", [(step, i) for i in ids])
+    """Put mentions on a step's list, since what it reads of them has changed.
+
+    A step that was never announced has no list: it will read every mention anyway.
+    """
+    connection.executemany(
+        "INSERT OR IGNORE INTO work SELECT name, ? FROM steps WHERE name = ?",
+        [(i, step) for i in ids],
+    )
 
 
 def document(title: str | None, text: str) -> str:

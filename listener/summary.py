@@ -30,7 +30,14 @@ EXAMPLES = (
         "FROM daily_sentiment WHERE kind IN ('brand', 'competitor') GROUP BY name ORDER BY name",
     ),
 )
-_FATES = "SELECT fate, count(*) AS n FROM alerts GROUP BY fate"
+# An alert counts once, by the furthest it came with anybody.
+_FATES = """
+SELECT fate, count(*) AS n FROM (
+    SELECT CASE WHEN max(r.fate = 'mailed') THEN 'mailed' WHEN max(r.fate = 'held') THEN 'held'
+        ELSE 'listed' END AS fate
+    FROM alerts a LEFT JOIN alert_recipients r ON r.alert_id = a.id GROUP BY a.id
+) GROUP BY fate
+"""
 
 
 def show(store: Store, config: Config, done: Round) -> None:
@@ -65,9 +72,9 @@ def show(store: Store, config: Config, done: Round) -> None:
     fates = {row["fate"]: row["n"] for row in store.rows(_FATES)}
     limit, hours = config.alerts.max_per_day, config.alerts.max_age_hours
     click.echo(
-        f"Of all alerts {fates.get('mailed', 0)} were mailed (at most {limit} a day), "
+        f"Of all alerts {fates.get('mailed', 0)} were mailed (at most {limit} a day for each), "
         f"{fates.get('held', 0)} held back for the digest,\n"
-        f"{fates.get('listed', 0)} only listed (older than {hours} hours)."
+        f"{fates.get('listed', 0)} only listed (older than {hours} hours, or nobody to mail)."
     )
     sent = ", ".join(f"{count} {status}" for status, count in done.delivered.items())
     click.echo(f"Messages: {sent or 'none due'}.")

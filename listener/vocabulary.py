@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from connectors.base import Query
 from nlp.matching import Term
+from nlp.relevance import Sense
 
 from .config import Category, Config, Kind, Product
 
@@ -47,6 +48,24 @@ def exclusions(config: Config) -> dict[tuple[str, str], tuple[str, ...]]:
         for subject in _subjects(config)
         if subject.exclude
     }
+
+
+def senses(config: Config) -> tuple[Sense, ...]:
+    """What each name means, as far as its description and examples tell.
+
+    A category's words are what it means, so only its name counts as a spelling.
+    """
+    named = (config.brand, *config.products, *config.competitors, *config.categories)
+    return tuple(
+        Sense(
+            name=one.name,
+            words=_once([one.name, *(one.aliases if isinstance(one, Product) else ())]),
+            description=one.description or "",
+            yes=one.examples.yes,
+            no=one.examples.no,
+        )
+        for one in named
+    )
 
 
 def queries(config: Config) -> tuple[Query, ...]:

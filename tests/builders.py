@@ -161,10 +161,44 @@ class FakeTagger:
         )
 
 
-def analyse(store: Store, tagger: FakeTagger, *, rules: Rules = RULES, version: str = "1") -> int:
+@dataclass(frozen=True)
+class FakePhrases:
+    """Finds its wordings, each with a label, in texts, as the phrase tagger gives them."""
+
+    wordings: Mapping[str, str]
+    version: str = "1"
+    name: str = "phrases"
+
+    def tag(self, texts: Sequence[str], langs: Sequence[str]) -> list[tuple[Tag, ...]]:
+        return [
+            tuple(
+                Tag(
+                    kind="urgency" if label == "deadline" else "outcome",
+                    label=label,
+                    score=0.9,
+                    start=text.index(wording),
+                    end=text.index(wording) + len(wording),
+                )
+                for wording, label in self.wordings.items()
+                if wording in text
+            )
+            for text in texts
+        ]
+
+
+def analyse(
+    store: Store,
+    tagger: FakeTagger,
+    *,
+    phrases: FakePhrases | None = None,
+    rules: Rules = RULES,
+    version: str = "1",
+) -> int:
     """Match, tag and watch what is new; returns how many conversations were judged."""
     match(store, matcher(), "1")
     tag(store, tagger)
+    if phrases is not None:
+        tag(store, phrases)
     return watch(store, rules, version)
 
 

@@ -1,15 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from builders import ASKS, FakeTagger, Labels, at, edit, matcher, mention, put, store_in, tombstone
+from builders import (
+    ASKS,
+    FakeTagger,
+    Labels,
+    at,
+    config,
+    edit,
+    matcher,
+    mention,
+    put,
+    store_in,
+    tombstone,
+)
 
-from listener import analyse, steps
+from listener import analyse, rollup, steps
 from listener.analyse import match, tag
 from listener.steps import Stopped, document
 from listener.store import Store
+from listener.vocabulary import terms
+from nlp.base import Tag
+from nlp.matching import Matcher
 
 
 @pytest.fixture
@@ -267,3 +282,61 @@ def test_what_was_taken_down_is_not_analysed_again(store: Store) -> None:
     tag(store, FakeTagger(version="2"))
     assert tagger.seen == []
     assert store.value("SELECT count(*) FROM tags") == 0
+
+
+class Aiming:
+    """Says that what is named is loved when the text before it says so, else hated."""
+
+    name, version = "funnel", "1"
+
+    def tag(self, texts: Sequence[str], langs: Sequence[str]) -> list[tuple[Tag, ...]]:
+        return self.tag_targets(texts, langs, [()] * len(texts))
+
+    def tag_targets(
+        self,
+        texts: Sequence[str],
+        langs: Sequence[str],
+        spans: Sequence[Sequence[tuple[int, int]]],
+    ) -> list[tuple[Tag, ...]]:
+        return [
+            (
+                Tag(kind="sentiment", label="neu", score=0.9),
+                *(
+                    Tag(
+                        kind="sentiment_target",
+                        label="pos" if text[:start].endswith("love ") else "neg",
+                        score=0.8,
+                        start=start,
+                        end=end,
+                    )
+                    for start, end in places
+                ),
+            )
+            for text, places in zip(texts, spans, strict=True)
+        ]
+
+
+def test_sentiment_differs_by_what_is_named(store: Store) -> None:
+    put(store, mention("1", "I love Lumora Brisa but not Moketto, any espresso machine"))
+    match(store, matcher(), "1")
+    tag(store, Aiming())
+    rollup.refresh(store, brand="Lumora")
+    rows = store.rows("SELECT kind, name, positive, neutral, negative FROM rollup_hourly")
+    figures = {(row["kind"], row["name"]): tuple(row)[2:] for row in rows}
+    assert figures == {
+        ("all", ""): (0, 1, 0),
+        ("brand", "Lumora"): (1, 0, 0),
+        ("product", "Lumora Brisa"): (1, 0, 0),
+        ("competitor", "Moketto"): (0, 0, 1),
+        ("category", "espresso machine"): (0, 1, 0),
+    }
+
+
+def test_a_new_name_in_an_old_post_is_judged(store: Store) -> None:
+    put(store, mention("1", "I love Zafiro"), mention("2", "I love tea"))
+    match(store, matcher(), "1")
+    tag(store, Aiming())
+    match(store, Matcher(terms(config('[[competitors]]\nname = "Zafiro"')), {}), "2")
+    assert [row["id"] for row in steps.batch(store, "funnel", 9)] == [1]
+    tag(store, Aiming())
+    assert store.value("SELECT label FROM tags WHERE kind = 'sentiment_target'") == "pos"

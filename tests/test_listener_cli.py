@@ -332,31 +332,6 @@ def test_search_shows_the_newest_first(folder: Path) -> None:
     assert [str(row["published_at"])[:10] for row in found] == ["2026-03-01", "2026-01-02"]
 
 
-def test_the_table_of_alerts_is_short_and_json_is_whole(folder: Path) -> None:
-    lines(folder / "posts.jsonl", GOOD | {"title": "Help", "text": "espresso " * 40})
-    assert run("import", "posts.jsonl").exit_code == 0
-    with Store("listener.db") as store, store.write() as connection:
-        connection.execute(
-            "INSERT INTO conversations (id, source, root_id, started_at, last_at, mentions, "
-            "authors, stage, state, early, about) VALUES (1, 'posts', '1', '', '', 1, 1, "
-            """'awareness', 'early', 0.9, '[["category", "coffee maker"], ["brand", "Sol"]]')"""
-        )
-        connection.execute(
-            "INSERT INTO alerts (key, rule, conversation_id, mention_id, probability, reasons, "
-            "created_at, fate) VALUES ('k', 'early-funnel', 1, 1, 0.9, '[]', '', 'listed')"
-        )
-    header, row = run("alerts", "list").stdout.splitlines()[:2]
-    assert header.split() == [
-        "id", "probability", "stage", "state", "language", "source", "published_at", "about", "post"
-    ]  # fmt: skip
-    assert "2026-01-02 03:04 " in row
-    whole = run("alerts", "list").stdout.replace("\n", " ")
-    assert whole.count("espresso") < 8
-    assert "coffee" in whole
-    assert "awareness" in row
-    assert len(rows(run("alerts", "list", "--json"))[0]) == 17
-
-
 def test_figures_stand_with_their_interval_in_one_cell() -> None:
     names = ("positives", "recall", "macro_f1", "macro_f1_ci", "average_precision_ci", "brier")
     row = dict.fromkeys(names) | {"head": "early", "lang": "es", "system": "model", "n": 7}

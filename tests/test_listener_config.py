@@ -22,6 +22,9 @@ def faults(text: str) -> tuple[Fault, ...]:
     return caught.value.faults
 
 
+RULE = BRAND + '[[alerts.rules]]\nname = "a"\n'
+
+
 def only_fault(text: str) -> Fault:
     (fault,) = faults(text)
     return fault
@@ -64,6 +67,13 @@ def test_commented_settings_of_the_shipped_file_work() -> None:
     assert config.sources.rss.feeds[0].lang == "es"
     assert config.alerts.minimum == {"en": 0.7, "es": 0.7}
     assert config.nlp.model == Path("models/ours")
+    assert [rule.type for rule in config.alerts.rules] == [
+        "early-funnel",
+        "early-funnel",
+        "crisis",
+        "advocate",
+        "unanswered",
+    ]
 
 
 def test_only_a_brand_is_needed_and_the_rest_has_defaults() -> None:
@@ -212,8 +222,18 @@ def test_the_error_is_readable_and_names_the_file() -> None:
         (BRAND + "[database]\npath = 1", "database.path", "must be a path, not a whole number"),
         (BRAND + "[alerts]\nminimum = { en = 1.5 }", "alerts.minimum.en", "too large"),
         (BRAND + "[alerts]\nminimum = { en = nan }", "alerts.minimum.en", "ordinary number"),
-        (BRAND + "[alerts]\nminimum = { fr = 0.5 }", "alerts.minimum.fr", "en, es"),
+        (BRAND + "[alerts]\nminimum = { eo = 0.5 }", "alerts.minimum.eo", "en, es"),
         (BRAND + '[alerts]\nstages = ["awarenes"]', "alerts.stages[0]", "`awareness`"),
+        (BRAND + "[[alerts.rules]]", "alerts.rules[0].name", "is missing"),
+        (BRAND + "[alerts.rules]\nname = 'a'", "alerts.rules", "[[rules]]"),
+        (RULE + 'type = "crises"', "alerts.rules[0].type", "`crisis`"),
+        (RULE + 'focus = ["switch"]', "alerts.rules[0].focus[0]", "`switching`"),
+        (RULE + 'quiet_hours = "22-8"', "alerts.rules[0].quiet_hours", '"22:00-08:00"'),
+        (RULE + 'quiet_hours = "24:00-08:00"', "alerts.rules[0].quiet_hours", "span of hours"),
+        (RULE + 'quiet_hours = "08:00-08:00"', "alerts.rules[0].quiet_hours", "different times"),
+        (RULE + "stages = []", "alerts.rules[0].stages", "at least 1"),
+        (RULE + "minimum = { es = 2.0 }", "alerts.rules[0].minimum.es", "too large"),
+        (RULE + "cooldown = 3", "alerts.rules[0].cooldown", "`cooldown_hours`"),
         (BRAND + "[digest]\nminute = 5.5", "digest.minute", "not a number with decimals"),
         (BRAND + "[digest]\nhour = 08:00:00", "digest.hour", "not a date or time"),
         (BRAND + '[digest]\ntimezone = "../etc"', "digest.timezone", "not a time zone"),
@@ -273,6 +293,43 @@ def test_one_fault_between_tables(text: str, key: str, words: str) -> None:
     fault = only_fault(text)
     assert fault.key == key
     assert words in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ('recipients = ["Ana"]', "recipients[0]", '`Ana` does not receive alerts; add "alerts"'),
+        ('recipients = ["Benn"]', "recipients[0]", "did you mean `Ben`?"),
+        ('recipients = ["x"]', "recipients[0]", "write one of: Ana, ana@example.com, Ben"),
+        ("hours = 3", "hours", "it is for type crisis or unanswered"),
+        ('type = "crisis"\nfocus = ["product"]', "focus", "for a rule of type crisis"),
+        ('type = "advocate"\nfactor = 2.0', "factor", "remove it; it is for type crisis"),
+        ('type = "unanswered"\npraises = 2', "praises", "it is for type advocate"),
+    ],
+)
+def test_a_rule_at_odds_with_its_type_or_its_readers(text: str, key: str, words: str) -> None:
+    ben = PERSON.replace("Ana", "Ben").replace("ana@", "ben@") + 'receives = ["alerts"]\n'
+    fault = only_fault(BRAND + PERSON + ben + "[[alerts.rules]]\nname = 'a'\n" + text)
+    assert fault.key == f"alerts.rules[0].{key}"
+    assert words in str(fault)
+
+
+def test_readers_of_a_rule_go_by_name_or_address_in_any_case() -> None:
+    ben = PERSON.replace("Ana", "Ben") + 'receives = ["alerts"]\n'
+    rule = '[[alerts.rules]]\nname = "a"\nrecipients = ["BEN", " Ana@Example.com "]'
+    (found,) = parse(BRAND + ben + rule, file="config.toml").alerts.rules
+    assert found.recipients == ("BEN", "Ana@Example.com")
+
+
+def test_without_recipients_a_named_reader_is_told_of() -> None:
+    fault = only_fault(BRAND + "[[alerts.rules]]\nname = 'a'\nrecipients = ['Ana']")
+    assert "add [[recipients]]" in fault.fix
+
+
+def test_rules_have_names_of_their_own() -> None:
+    rule = "[[alerts.rules]]\nname = '{}'\n"
+    fault = only_fault(BRAND + rule.format("a") + rule.format("A "))
+    assert (fault.key, fault.message) == ("alerts.rules[1].name", "repeats alerts.rules[0].name")
 
 
 def test_a_wrong_switch_of_a_channel_is_not_blamed_on_the_recipient() -> None:

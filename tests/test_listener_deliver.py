@@ -33,6 +33,7 @@ from listener.deliver import (
     local_day,
     preview_digest,
 )
+from listener.links import CHOICES, Purpose, open_signer
 from listener.steps import Stopped
 from listener.store import Store, StoreError
 
@@ -229,6 +230,45 @@ def test_an_alert_whose_conversation_closed_is_stale(store: Store, channel: Memo
     assert send(store, channel, hours=9) == {}
 
 
+@pytest.mark.parametrize(
+    "change", ["acknowledged_at = '2026-03-10T12:00:00Z'", "snoozed_until = '2026-03-11T12:00:00Z'"]
+)
+def test_what_was_seen_or_snoozed_meanwhile_is_not_sent(
+    store: Store, channel: MemoryChannel, change: str
+) -> None:
+    alarm(store)
+    with store.write() as connection:
+        connection.execute(f"UPDATE alerts SET {change}")
+    assert send(store, channel) == {"stale": 2}
+    assert channel.sent == []
+
+
+def test_only_one_alert_can_be_sent(store: Store, channel: MemoryChannel) -> None:
+    alarm(store)
+    enqueue_digest(store, config(), DAY, now=NOW)
+    assert deliver(store, config(), {"outbox": channel}, now=NOW, alert=99) == {}
+    assert deliver(store, config(), {"outbox": channel}, now=NOW, alert=1) == {"sent": 2}
+    assert statuses_of(store, "digest") == {"waiting"}
+
+
+def statuses_of(store: Store, kind: str) -> set[str]:
+    rows = store.rows("SELECT status FROM deliveries WHERE kind = ?", (kind,))
+    return {row["status"] for row in rows}
+
+
+def test_a_digest_counts_what_its_reader_is_kept_from(store: Store, channel: MemoryChannel) -> None:
+    put(store, *(mention(f"{n}", ASK, by=f"u{n}", published_at=at(-1)) for n in range(4)))
+    analyse(store, TAGGER)
+    people = RECIPIENTS.replace('name = "Ana"', 'name = "Ana"\nmax_alerts_per_day = 1')
+    settings = config(people)
+    save(store, find(store, settings, now=NOW), settings, now=NOW)
+    enqueue_digest(store, settings, DAY, now=NOW)
+    send(store, channel, settings=settings)
+    last = {str(message["To"]): page(message) for message in channel.sent}
+    assert "3 avisos más" in last["ana@example.com"]
+    assert "held back" not in last["cleo@example.com"]
+
+
 def test_who_left_the_configuration_gets_nothing(store: Store, channel: MemoryChannel) -> None:
     alarm(store)
     left = config(RECIPIENTS.replace("ben@", "other@"))
@@ -313,3 +353,55 @@ def test_a_preview_sends_nothing(store: Store) -> None:
     earlier = preview_digest(store, config(), date(2026, 3, 9), language="en", now=NOW)
     assert "a Lumora" not in earlier
     assert store.value("SELECT count(*) FROM deliveries") == 0
+
+
+# -- verdicts
+
+
+WEB = RECIPIENTS + '[web]\nbase_url = "https://listener.example.com"\n'
+
+
+def text(message: EmailMessage) -> str:
+    body = message.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
+
+
+def drawn(store: Store) -> None:
+    """A post without an alert is in the audit sample."""
+    put(store, mention("2", "Nobody answers me about <b>Lumora</b>"), now=at(-9))
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO audit (mention_id, stratum, probability, weight, drawn_at) "
+            "SELECT id, 0, 0.1, 50, '' FROM mentions WHERE native_id = '2'"
+        )
+
+
+def test_mails_ask_their_reader_for_a_verdict(store: Store, channel: MemoryChannel) -> None:
+    alarm(store)
+    drawn(store)
+    settings = config(WEB)
+    enqueue_digest(store, settings, date(2026, 3, 10), now=NOW)
+    send(store, channel, settings=settings)
+    signer = open_signer(settings, store.path, {})
+    for message in channel.sent:
+        links = set(re.findall(r"https://listener\.example\.com/(\w+)/(.+)\?v=(.+)", text(message)))
+        purpose: Purpose = "audit" if "digest" in str(message["List-Id"]) else "feedback"
+        assert {kind for kind, _, _ in links} == {purpose}
+        assert {choice for _, _, choice in links} == set(CHOICES[purpose])
+        for kind, token, choice in links:
+            ticket = signer.read(token, purpose, now=NOW)
+            assert signer.is_for(ticket, str(message["To"]))
+            assert f"/{kind}/{token}?v={choice}" in page(message)
+
+
+def test_without_a_web_address_the_digest_names_the_command(
+    store: Store, channel: MemoryChannel
+) -> None:
+    drawn(store)
+    enqueue_digest(store, config(), date(2026, 3, 10), now=NOW)
+    send(store, channel)
+    for message in channel.sent:
+        assert "listener audit judge 1 missed|right" in text(message)
+        assert "<b>Lumora</b>" not in page(message)
+        assert "&lt;b&gt;Lumora" in page(message)

@@ -308,7 +308,30 @@ def test_an_alert_tells_its_conversation_in_order(store: Store) -> None:
         ("@ben", "no idea"),
     ]
     assert (message.conversation.replies, message.conversation.age_hours) == (1, 2)
+    assert message.score == sum(part.points for part in message.parts)
+    assert message.outcome is None
     assert alert_message(store, "999", now=NOW) is None
+    assert alert_message(store, "999", now=NOW, whole=True) is None
+
+
+def test_a_closed_alert_can_be_looked_at_whole(store: Store) -> None:
+    heard(
+        store,
+        mention("1", ASK, by="ana", published_at=at(-9)),
+        *(mention(f"r{n}", "no idea", parent_id="1", published_at=at(-8)) for n in range(20)),
+    )
+    save(store, find(store, config(), now=NOW), config(), now=NOW)
+    message = alert_message(store, "1", now=NOW)
+    assert message is not None
+    assert len(message.timeline) == 12
+    heard(store, mention("2", BUY, by="ana", parent_id="1", published_at=at(-1)))
+    assert alert_message(store, "1", now=NOW) is None
+    whole = alert_message(store, "1", now=NOW, whole=True)
+    assert whole is not None
+    assert len(whole.timeline) == 22
+    assert whole.outcome is not None
+    assert whole.conversation.probability == 0.9
+    assert {"request", "decision"} <= {event.kind for event in whole.events}
 
 
 # -- hostile posts
@@ -373,6 +396,9 @@ def test_alerts_over_the_limit_of_a_day_are_told_as_held_back(store: Store) -> N
     since = at(-24)
     period = Period(since=since, until=NOW, oldest=since, live=True)
     assert digest_message(store, settings, DAY, period).held_back == 3
+    for recipient, held in (("ana@example.com", 3), ("cleo@example.com", 0)):
+        message = digest_message(store, settings, DAY, period, recipient=recipient)
+        assert message.held_back == held
     later = at(25)
     heard(store, mention("6", ASK, published_at=at(24.5)))
     # Of the new one and the three held back, the strongest two.

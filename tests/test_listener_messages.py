@@ -8,27 +8,38 @@ from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import partial
 from importlib import resources
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from listener import i18n
+from listener import i18n, schema_alerts
+from listener.config_alerts import RuleType
 from listener.envelope import SIZE_LIMIT, Rendered, compose, preview_html
+from listener.explain import (
+    Event,
+    Outcome,
+    Reason,
+    event_line,
+    outcome_line,
+    part_line,
+    reason_line,
+)
 from listener.messages import (
     AlertMessage,
     ConversationCard,
     DigestMessage,
     PostCard,
-    Reason,
     SentimentCount,
     SourceCoverage,
-    reason_line,
     render_alert,
     render_digest,
 )
+from listener.scoring import FIT, WEIGHTS, Part
 from nlp.base import SIGNALS, STAGES
 
 NOW = datetime(2026, 11, 21, 17, 40, tzinfo=UTC)
@@ -173,7 +184,14 @@ def spoiled_digest(text: str) -> DigestMessage:
 
 def spoiled_alert(text: str) -> AlertMessage:
     return AlertMessage(
-        id=text, rule=text, conversation=spoiled_card(text), timeline=(spoiled(POST, text),) * 3
+        id=text,
+        rule=text,
+        conversation=spoiled_card(text),
+        timeline=(spoiled(POST, text),) * 3,
+        score=1,
+        parts=(Part(code="urgent", points=1, quote=text),),
+        events=(Event(at=NOW, kind="option", entity=text, author=text, quote=text),) * 3,
+        outcome=Outcome(outcome="other", entity=text, quote=text),
     )
 
 
@@ -486,7 +504,10 @@ def test_huge_input_stays_below_the_limit_and_says_what_is_left_out(text: str) -
     assert 0 < cards < 60
     for part in (plain, shown(html)):
         assert f"and {60 - cards} more conversations" in part
-    alert = replace(ALERT, rule=text, conversation=card, timeline=(post,) * 60)
+    event = Event(at=NOW, kind="option", entity=text, author=text, quote=text)
+    alert = replace(
+        ALERT, rule=text, conversation=card, timeline=(post,) * 60, events=(event,) * 999
+    )
     _, plain, _ = read_back(mail(render_alert(alert, language="es", timezone="UTC")))
     assert re.search(r"\d+ mensajes anteriores no se muestran", plain)
 
@@ -552,6 +573,29 @@ def test_every_label_of_the_model_has_words(language: str) -> None:
         ("signal", "praise", None, "Is happy with something", "Habla bien de algo"),
         ("replies", 0, None, "Nobody has answered yet", "Nadie ha contestado todavía"),
         ("replies", 1, None, "1 reply so far", "1 respuesta hasta ahora"),
+        (
+            "negatives",
+            9,
+            None,
+            "9 negative posts about you",
+            "9 mensajes negativos sobre tu marca",
+        ),
+        ("usual", 2.5, None, "Usual in these hours: 2.5", "Lo habitual a estas horas: 2,5"),
+        ("usual", 2.0, None, "Usual in these hours: 2", "Lo habitual a estas horas: 2"),
+        (
+            "waiting",
+            5,
+            None,
+            "Has waited 5 hours for an answer",
+            "Lleva 5 horas sin respuesta",
+        ),
+        (
+            "praises",
+            2,
+            None,
+            "Has praised you 2 times in 90 days",
+            "Ha hablado bien de tu marca 2 veces en 90 días",
+        ),
     ],
 )
 def test_reasons_in_both_languages(
@@ -560,6 +604,220 @@ def test_reasons_in_both_languages(
     reason = Reason(code=code, value=value, quote=quote)
     assert reason_line("en", reason) == english
     assert reason_line("es", reason) == spanish
+
+
+PARTS = (
+    Part(code="probability", points=91, value=0.91),
+    Part(code="age", points=3, value=3.2),
+    Part(code="reach", points=0, value=20),
+    Part(code="fit", points=6, value="ours-asked", quote="Lumora"),
+    Part(code="limit", points=-12),
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "english", "spanish"),
+    [
+        (
+            PARTS[0],
+            "+91 · The choice is still open: very likely (91%)",
+            "+91 · Aún no ha elegido: muy probable (91\u00a0%)",
+        ),
+        (PARTS[1], "+3 · Posted 3 hours ago", "+3 · Publicado hace 3 horas"),
+        (
+            Part(code="age", points=5, value=0.4),
+            "+5 · Posted less than an hour ago",
+            "+5 · Publicado hace menos de una hora",
+        ),
+        (
+            Part(code="replies", points=4, value=0),
+            "+4 · Nobody has answered yet",
+            "+4 · Nadie ha contestado todavía",
+        ),
+        (
+            Part(code="replies", points=2, value=1),
+            "+2 · 1 reply of others",
+            "+2 · 1 respuesta de otra persona",
+        ),
+        (
+            Part(code="options", points=0, value=0),
+            "+0 · Nobody else has named an option",
+            "+0 · Nadie más ha nombrado una opción",
+        ),
+        (
+            Part(code="options", points=-4, value=2, quote="get the Cafetto"),
+            "\u22124 · Others have named 2 options: “get the Cafetto”",
+            "\u22124 · Otros han nombrado 2 opciones: «get the Cafetto»",
+        ),
+        (
+            Part(code="reach", points=5, value=2500),
+            "+5 · The author has 2,500 followers",
+            "+5 · El autor tiene 2500 seguidores",
+        ),
+        (
+            PARTS[3],
+            "+6 · The question names you: “Lumora”",
+            "+6 · La pregunta nombra tu marca: «Lumora»",
+        ),
+        (
+            Part(code="urgent", points=5, quote="antes del viernes"),
+            "+5 · Needs it soon: “antes del viernes”",
+            "+5 · Lo necesita pronto: «antes del viernes»",
+        ),
+        (
+            PARTS[4],
+            "\u221212 · A score lies between 0 and 100",
+            "\u221212 · La puntuación va de 0 a 100",
+        ),
+    ],
+)
+def test_parts_in_both_languages(part: Part, english: str, spanish: str) -> None:
+    assert part_line("en", "early-funnel", part) == english
+    assert part_line("es", "early-funnel", part) == spanish
+
+
+def test_every_part_fit_and_type_has_words() -> None:
+    for language in i18n.LANGUAGES:
+        lines = {part_line(language, "x", Part(code="fit", points=0, value=fit)) for fit in FIT}
+        assert len(lines) == len(FIT)
+        for code in WEIGHTS:
+            assert part_line(language, "x", Part(code=code, points=1, value=7))
+        chances = {part_line(language, kind, PARTS[0]) for kind in get_args(RuleType)}
+        assert len(chances) == len(get_args(RuleType))
+
+
+@pytest.mark.parametrize(
+    ("code", "value"), [("mood", 1), ("age", "x"), ("fit", "loose"), ("urgent", 1), ("reach", None)]
+)
+def test_parts_without_words_are_refused(code: str, value: float | str | None) -> None:
+    with pytest.raises(ValueError, match="no text for"):
+        part_line("en", "early-funnel", Part(code=code, points=1, value=value))
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_an_alert_shows_the_parts_that_count_and_their_sum(language: str) -> None:
+    alert = replace(ALERT, score=88, parts=PARTS, copies=3)
+    _, text, html = read_back(mail(render_alert(alert, language=language, timezone="UTC")))
+    for part in (text, shown(html)):
+        assert i18n.say(language, "why.score", n=88) in part
+        for one in PARTS:
+            line = part_line(language, "early-funnel", one).replace("\u00a0", " ")
+            assert (line in part.replace("\u00a0", " ")) is (one.points != 0)
+        assert i18n.say(language, "why.copies", n=3) in part
+        # What a part says is not said twice.
+        assert part.count(i18n.percent(language, 0.91)) <= 2
+        assert i18n.say(language, "signal.comparison") in part
+
+
+BEN = Event(
+    at=NOW, kind="recommendation", entity="Cafetto", author="ben", quote="go for the Cafetto"
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "english", "spanish"),
+    [
+        (
+            BEN,
+            "21\u00a0Nov, 17:40 · ben: recommends Cafetto: “go for the Cafetto”",
+            "21\u00a0nov, 17:40 · ben: recomienda Cafetto: «go for the Cafetto»",
+        ),
+        (
+            replace(BEN, quote="cafetto"),
+            "21\u00a0Nov, 17:40 · ben: recommends Cafetto",
+            "21\u00a0nov, 17:40 · ben: recomienda Cafetto",
+        ),
+        (
+            replace(BEN, entity="", quote=None),
+            "21\u00a0Nov, 17:40 · ben: recommends something",
+            "21\u00a0nov, 17:40 · ben: recomienda algo",
+        ),
+        (
+            replace(BEN, kind="purchase", author=None, quote=None),
+            "21\u00a0Nov, 17:40 · Unknown author: has bought (Cafetto)",
+            "21\u00a0nov, 17:40 · Autor desconocido: ha comprado (Cafetto)",
+        ),
+        (
+            replace(BEN, kind="request", entity="", quote=None),
+            "21\u00a0Nov, 17:40 · ben: asks for advice",
+            "21\u00a0nov, 17:40 · ben: pide consejo",
+        ),
+    ],
+)
+def test_events_in_both_languages(event: Event, english: str, spanish: str) -> None:
+    for language, line in (("en", english), ("es", spanish)):
+        moment = partial(i18n.moment, language, timezone="UTC")
+        assert event_line(language, event, moment=moment) == line
+
+
+def test_every_event_and_outcome_of_the_database_has_words() -> None:
+    kinds, outcomes = (
+        re.findall(r"'([a-z]+)'", found)
+        for statement in schema_alerts.CONVERSATIONS
+        for found in re.findall(r"(?:kind|outcome) IN \(([^)]*)\)", statement)
+    )
+    assert (len(kinds), len(outcomes)) == (8, 5)
+    for language in i18n.LANGUAGES:
+        moment = partial(i18n.moment, language, timezone="UTC")
+        events = {event_line(language, replace(BEN, kind=kind), moment=moment) for kind in kinds}
+        assert len(events) == len(kinds)
+        ends = {
+            outcome_line(language, Outcome(outcome=one, entity=None, quote=None))
+            for one in outcomes
+        }
+        assert len(ends) == len(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "english", "spanish"),
+    [
+        (
+            Outcome(outcome="ours", entity="Lumora Brisa", quote="al final la Brisa"),
+            "Chose you (Lumora Brisa): “al final la Brisa”",
+            "Ha elegido tu marca (Lumora Brisa): «al final la Brisa»",
+        ),
+        (Outcome(outcome="none", entity=None, quote=None), "Chose nothing", "No ha elegido nada"),
+    ],
+)
+def test_outcomes_in_both_languages(outcome: Outcome, english: str, spanish: str) -> None:
+    assert outcome_line("en", outcome) == english
+    assert outcome_line("es", outcome) == spanish
+    alert = replace(ALERT, outcome=outcome)
+    for language, line in (("en", english), ("es", spanish)):
+        rendered = render_alert(alert, language=language, timezone="UTC")
+        assert line in rendered.text
+        assert line in shown(rendered.html)
+
+
+def test_an_alert_tells_what_happened_and_what_is_left_out() -> None:
+    alert = replace(ALERT, events=(replace(BEN, quote="the very first"), *(BEN,) * 50))
+    rendered = render_alert(alert, language="en", timezone="UTC")
+    for part in (rendered.text, shown(rendered.html)):
+        assert "1 earlier event is left out" in part
+        assert "the very first" not in part
+        assert part.count("go for the Cafetto") == 50
+    assert "WHAT HAPPENED" not in render_alert(ALERT, language="en", timezone="UTC").text
+
+
+@pytest.mark.parametrize(
+    ("kind", "english", "spanish"),
+    [
+        ("crisis", "More criticism than usual: Lumora", "Más críticas de lo habitual: Lumora"),
+        ("advocate", "Somebody speaks well of you", "Alguien habla bien de tu marca"),
+        ("unanswered", "A question nobody has answered", "Una pregunta sin respuesta"),
+    ],
+)
+def test_other_types_have_words_of_their_own(kind: str, english: str, spanish: str) -> None:
+    alert = replace(ALERT, type=kind, score=91, parts=PARTS[:1])
+    for language, subject in (("en", english), ("es", spanish)):
+        rendered = render_alert(alert, language=language, timezone="UTC")
+        assert rendered.subject.startswith(subject)
+        assert rendered.text.startswith(i18n.say(language, f"lead.{kind}", source="Reddit"))
+        assert i18n.say(language, f"alert.kicker.{kind}") in shown(rendered.html)
+        assert part_line(language, kind, PARTS[0]) in rendered.text
+        bare = replace(alert, conversation=replace(CARD, about=()))
+        plain = render_alert(bare, language=language, timezone="UTC").subject
+        assert plain.startswith(subject.partition(":")[0])
 
 
 @pytest.mark.parametrize(("code", "value"), [("mood", "x"), ("signal", "x"), ("matched", None)])

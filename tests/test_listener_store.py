@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from listener import store as store_module
-from listener.schema import VIEWS
+from listener.schema import VIEWS, migrations
 from listener.store import Store, StoreError, moment, open_read_only, stamp
 
 
@@ -53,7 +54,7 @@ def test_migrations_are_applied_once(path: Path) -> None:
     with Store(path) as store:
         assert structure(store) == first
         assert keys(store) == ["kept"]
-        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 1
+        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 2
         assert store.value("PRAGMA journal_mode") == "wal"
         assert store.value("PRAGMA foreign_keys") == 1
         assert store.value("PRAGMA synchronous") == 2
@@ -81,7 +82,39 @@ def test_a_file_may_be_opened_by_many_at_once(path: Path) -> None:
     assert faults == []
     with Store(path) as store:
         assert len(keys(store)) == 6
-        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 1
+        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 2
+
+
+def test_alerts_of_the_first_version_are_kept(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrations.apply(Database(connection), stop_before="m002_alerts")
+    connection.executescript(
+        "INSERT INTO mentions (id, source, native_id, text, published_at, first_seen_at) "
+        "VALUES (1, 'f', '1', 'Which one?', '', '');"
+        "INSERT INTO conversations (id, source, root_id, started_at, last_at, mentions, authors, "
+        "stage, state, early) VALUES (1, 'f', '1', '', '', 1, 0, 'consideration', 'early', 0.9);"
+        "INSERT INTO steps VALUES ('watch', '1');"
+        "INSERT INTO alerts VALUES (7, 'a', 'early-funnel', 1, 1, 0.876, '[]', 't', 'mailed', 'u');"
+        "INSERT INTO alerts VALUES (9, 'b', 'early-funnel', 1, 1, 0.5, '[]', 't', 'listed', NULL);"
+        "DELETE FROM alerts WHERE id = 9;"
+        "INSERT INTO deliveries (kind, ref, recipient, message_id, created_at, next_try_at) "
+        "VALUES ('alert', '7', 'ana@example.com', 'm', '', '');"
+    )
+    connection.close()
+    with Store(path) as store:
+        (alert,) = store.rows("SELECT id, key, probability, score, created_at FROM alerts")
+        assert tuple(alert) == (7, "a", 0.876, 88, "t")
+        (person,) = store.rows("SELECT * FROM alert_recipients")
+        assert tuple(person) == (7, "ana@example.com", "mailed", "u")
+        assert store.rows("PRAGMA foreign_key_check") == []
+        assert store.value("SELECT count(*) FROM steps") == 0, "all is judged again"
+        with store.write() as writer:
+            new = writer.execute(
+                "INSERT INTO alerts (key, rule, conversation_id, mention_id, probability, reasons, "
+                "created_at) VALUES ('c', 'early-funnel', 1, 1, 0.5, '[]', 't') RETURNING id"
+            ).fetchone()
+        assert tuple(new) == (10,), "the outbox may still name alert 9"
 
 
 def test_every_view_can_be_read(path: Path) -> None:
@@ -297,7 +330,9 @@ def test_typed_queries_need_a_database_of_this_version(path: Path) -> None:
     with pytest.raises(StoreError, match="no tables of this version"):
         open_read_only(path)
     with Store(path) as store, store.write() as connection:
-        connection.execute("UPDATE _sqlite_migrations SET name = 'm999_later'")
+        connection.execute(
+            "UPDATE _sqlite_migrations SET name = 'm999_later' WHERE name LIKE 'm002%'"
+        )
     with pytest.raises(StoreError, match="newer version of Listener"):
         open_read_only(path)
     path.write_bytes(b"once upon a time " * 500)

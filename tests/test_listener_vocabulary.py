@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from listener.config import Config, default, parse
-from listener.vocabulary import exclusions, queries, terms
+from listener.vocabulary import exclusions, queries, senses, terms
 from nlp.matching import Term
+from nlp.relevance import Sense
 
 TEXT = """
 [brand]
@@ -13,6 +14,8 @@ hashtags = ["lumora"]
 urls = ["https://www.Lumora.example:8443/es/?ref=1"]
 terms = { en = ["the L machine"], es = ["la cafetera L", "La Cafetera L", "lumora"] }
 exclude = ["dj lumora"]
+description = "Coffee machines"
+examples = { yes = ["my Lumora leaks"], no = ["Lumora sang"] }
 
 [[products]]
 name = "Uno"
@@ -60,6 +63,19 @@ def test_exclusions_belong_to_their_subject() -> None:
         ("brand", "Lumora"): ("dj lumora",),
         ("category", "espresso machine"): ("cafetera de juguete",),
     }
+
+
+def test_senses_say_what_names_mean() -> None:
+    found = {sense.name: sense for sense in senses(config())}
+    assert found["Lumora"] == Sense(
+        name="Lumora",
+        words=("Lumora", "Lumora Café"),
+        description="Coffee machines",
+        yes=("my Lumora leaks",),
+        no=("Lumora sang",),
+    )
+    assert [name for name, sense in found.items() if sense.known] == ["Lumora"]
+    assert list(found) == ["Lumora", "Uno", "Moketto", "espresso machine"]
 
 
 def test_queries_ask_for_each_word_once() -> None:
