@@ -19,12 +19,13 @@ Value = float | str | None
 
 WEIGHTS: Mapping[str, tuple[tuple[float, int], ...]] = {
     # Each row: below this value, so many points. They are our judgement, small beside the
-    # probability on purpose: they order alerts of like probability and never make one alone.
+    # probability on purpose: they order alerts of like probability and never make one alone. What
+    # every fresh post has costs nothing and brings nothing, or most would meet the limit of 100.
     #
     # Hours since the post: an answer is read while its author still looks at the thread.
-    "age": ((1, 5), (6, 3), (24, 0), (48, -4), (math.inf, -8)),
+    "age": ((1, 0), (6, -2), (24, -4), (48, -7), (math.inf, -10)),
     # Replies of others: the first answers are read, the thirtieth is not.
-    "replies": ((1, 4), (3, 2), (10, 0), (30, -3), (math.inf, -6)),
+    "replies": ((1, 0), (3, -1), (10, -3), (30, -6), (math.inf, -9)),
     # Makers and products that others have named: the list of the asker grows short.
     "options": ((1, 0), (2, -2), (4, -4), (math.inf, -6)),
     # Followers: people with a small, close audience are asked and believed the most; the famous

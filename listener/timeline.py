@@ -209,7 +209,9 @@ def follow(posts: Sequence[Post], rules: Rules) -> Timeline:
     A post asks when its stage is open, its probability of `early` passes the threshold, it is no
     promotion, and some post of the conversation names something we follow. What a person asked is
     settled when the same person later decides, owns, gives up or thanks. Where no post has an
-    author, sure words of anybody settle it; a post whose author alone is unknown stays open.
+    author, sure words of anybody settle it, and a reply that names nothing asks only when it
+    plainly requests: who answers in questions would be taken for an asker. A post whose author
+    alone is unknown stays open.
     """
     ordered = sorted(posts, key=_when)
     about = tuple(sorted({(one.kind, one.name) for post in ordered for one in post.matches}))
@@ -223,7 +225,9 @@ def follow(posts: Sequence[Post], rules: Rules) -> Timeline:
             asker.settles(post, _outcome(post, phrases))
         # Plain words that end the asking weigh more than a guess that the same post still asks.
         ended = asker.state == "decided" and phrases
-        if followed and _asks(post, rules) and not (ended and _REQUEST not in post.signals):
+        requests = _REQUEST in post.signals
+        borrows = nameless and post.reply and not post.matches
+        if followed and _asks(post, rules) and (requests or not (ended or borrows)):
             asker.asks(post)
     open_posts = [post for asker in askers.values() for post in asker.open]
     best = max(open_posts, key=lambda post: (post.early, *_when(post)), default=None)

@@ -284,13 +284,13 @@ def test_the_parts_come_from_the_conversation(store: Store) -> None:
     found = alert(store, hours=2)
     assert parts(found) == {
         "probability": (80, 0.8, None),
-        "age": (3, 2.0, None),
-        "replies": (2, 1, None),
+        "age": (-2, 2.0, None),
+        "replies": (-1, 1, None),
         "options": (-2, 1, "Moketto"),
         "reach": (5, 3000, None),
         "fit": (3, "asked", "espresso machine"),
     }
-    assert found.score.points == 91
+    assert found.score.points == 83
 
 
 def test_what_the_asker_names_is_no_option_taken(store: Store) -> None:
@@ -302,12 +302,12 @@ def test_what_the_asker_names_is_no_option_taken(store: Store) -> None:
             "'Moketto', published_at, 0.9, 0, 0 FROM mentions"
         )
     assert parts(alert(store))["options"] == (0, 0, None)
-    assert parts(alert(store))["replies"] == (4, 0, None)
+    assert parts(alert(store))["replies"] == (0, 0, None)
 
 
 def test_replies_that_only_the_platform_knows_count(store: Store) -> None:
     heard(store, mention("1", ASK, counts=Counts(replies=40)))
-    assert parts(alert(store))["replies"] == (-6, 40, None)
+    assert parts(alert(store))["replies"] == (-9, 40, None)
 
 
 def test_urgency_is_quoted(store: Store) -> None:
@@ -634,14 +634,14 @@ def test_a_promised_precision_lifts_the_bar_once_verdicts_bear_it(store: Store) 
                 [(score, verdict)] * count,
             )
 
-    judged(10, 95, "useful")
+    judged(10, 90, "useful")
     assert promised(store, [rule]) == {}, "ten labels cannot bear it"
-    judged(20, 95, "useful")
-    judged(20, 85, "not-useful")
-    assert promised(store, [rule]) == {"sure": 95}
+    judged(20, 90, "useful")
+    judged(20, 80, "not-useful")
+    assert promised(store, [rule]) == {"sure": 90}
     heard(store, mention("1", ASK), mention("2", PREGUNTA))
     best, other = find(store, chosen, now=at(1))
-    assert best.score.points >= 95 > other.score.points
+    assert best.score.points >= 90 > other.score.points
     save(store, [best, other], chosen, now=at(1))
     fates = {row["conversation_id"]: row["fate"] for row in listing(store, limit=9, now=at(1))}
     assert fates == {best.conversation_id: "mailed", other.conversation_id: "listed"}

@@ -106,7 +106,7 @@ def test_praise_of_the_brand_by_somebody_with_a_following(store: Store) -> None:
     assert (only.type, only.key) == ("advocate", "r:forum:1")
     assert {part.code: part.points for part in only.score.parts} == {
         "probability": 90,
-        "age": 3,
+        "age": -2,
         "reach": 5,
     }
     assert only.reasons[0] == {"code": "praises", "value": 1}

@@ -35,7 +35,8 @@ def test_a_bare_probability_is_its_own_score() -> None:
 
 def test_what_is_neutral_adds_nothing_and_is_still_named() -> None:
     neutral = ("age", "replies", "options", "reach", "fit")
-    assert points(FACTS) == {"probability": 70} | dict.fromkeys(neutral, 0)
+    fresh = replace(FACTS, age_hours=0.5, replies=0)
+    assert points(fresh) == {"probability": 70} | dict.fromkeys(neutral, 0)
 
 
 @given(
@@ -59,8 +60,8 @@ def test_parts_add_up_to_the_score_shown(facts: Facts) -> None:
 
 
 def test_the_limit_is_a_part_of_its_own() -> None:
-    assert points(Facts(probability=0.99, age_hours=0.5, urgent=True))["limit"] == -9
-    assert points(Facts(probability=0.02, age_hours=99.0))["limit"] == 6
+    assert points(Facts(probability=0.99, age_hours=0.5, urgent=True))["limit"] == -4
+    assert points(Facts(probability=0.02, age_hours=99.0))["limit"] == 8
     assert "limit" not in points(Facts(probability=0.5, age_hours=99.0))
 
 

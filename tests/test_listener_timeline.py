@@ -434,3 +434,13 @@ def test_what_a_timeline_says_is_so(posts: list[Post]) -> None:
     if timeline.decided_id is not None:
         ending = by_id[timeline.decided_id]
         assert ending.phrases or ending.stage in ("decision", "post_purchase")
+
+
+def test_without_authors_a_reply_that_names_nothing_asks_only_when_it_requests() -> None:
+    root = post(1, author_id=None)
+    reply = asks(2, author_id=None, reply=True, matches=())
+    assert follow([root, reply], RULES).state == "quiet"
+    requesting = replace(reply, signals={"recommendation_request": 0.9})
+    assert follow([root, requesting], RULES).state == "early"
+    assert follow([root, replace(reply, matches=(CATEGORY,))], RULES).state == "early"
+    assert follow([root, replace(reply, author_id=7)], RULES).state == "early"

@@ -362,6 +362,8 @@ def test_threshold_lies_between_the_classes() -> None:
     score = np.array([0.2] * 50 + [0.8] * 20, np.float32)
     assert 0.4 < best_threshold(true, score) < 0.6
     assert best_threshold(true * 0, score) == 0.5
+    assert best_threshold(true, score * 0.3, 0.4, 0.6) <= 0.6
+    assert best_threshold(true, score * 0.3) < 0.3
 
 
 def overconfident(count: int) -> tuple[list[Row], np.ndarray]:

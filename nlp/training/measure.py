@@ -53,14 +53,14 @@ def target_f1(rows: Sequence[Row], logits: Floats) -> float:
     return macro_f1(true, logits.argmax(1)) if len(true) else 0.0
 
 
-def best_threshold(true: Ints, probability: Floats) -> float:
-    """Probability with the best F1, the middle of the widest run of nearly equal ones; 0.5 without
+def best_threshold(true: Ints, probability: Floats, low: float = 0.1, high: float = 0.9) -> float:
+    """Probability from `low` to `high` with the best F1, in the middle of nearly equal ones.
 
-    a positive.
+    0.5 without a positive.
     """
     if not true.any():
         return 0.5
-    grid = np.linspace(0.1, 0.9, 81)
+    grid = np.linspace(low, high, round((high - low) * 100) + 1)
     scores = np.array([f1(true == 1, probability >= one) for one in grid])
     good = grid[scores >= scores.max() - 0.005]
     return round(float(np.median(good)), 3)
