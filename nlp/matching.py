@@ -56,19 +56,20 @@ _LINK_MARK = "://"
 _APOSTROPHES = ("'", "\u2019", "\u02bc")
 _MAX_HOST = 253
 
+# No possessive quantifier on a group: Python 3.11.2 (Debian 12) then swallows what failed to match.
 _TOKEN = re.compile(
     r"""
       (?P<url>(?:https?://|(?<![\w.])www\.)[^\s<>"]++)
-    | (?<![\w@])@(?P<handle>\w++(?:[.-]\w++)*+(?:@\w++(?:[.-]\w++)*+)?)
+    | (?<![\w@])@(?P<handle>\w++(?:[.-]\w++)*(?:@\w++(?:[.-]\w++)*)?)
     | (?<![\w&/])\#(?P<hashtag>\w++)
-    | (?P<word>[^\W\d_]++ | \d++(?:[.,]\d++)*+ | [&+])
+    | (?P<word>[^\W\d_]++ | \d++(?:[.,]\d++)* | [&+])
     | (?P<stop>[,;:!?()\[\]{}"|…¡¿«»“”] | \.(?=[\s.]|$) | \n[^\S\n]*+\n)
     """,
     re.VERBOSE,
 )
-_WORD = re.compile(r"[^\W\d_]++|\d++(?:[.,]\d++)*+|[&+]")
+_WORD = re.compile(r"[^\W\d_]++|\d++(?:[.,]\d++)*|[&+]")
 _LINK = re.compile(
-    r"(?<![\w.@-])(?:https?://)?+(\w[\w-]*+(?:\.[\w-]++)++)(?::\d++)?+(/[^\s?\#<>\"']*+)?+"
+    r"(?<![\w.@-])(?:https?://)?(\w[\w-]*+(?:\.[\w-]++)+)(?::\d++)?(/[^\s?\#<>\"']*+)?"
 )
 _LINK_TERM = re.compile(r"((?:https?://)?(?:www\.)?)([\w-]+(?:\.[\w-]+)*\.[a-z]{2,})(/\S*)?")
 

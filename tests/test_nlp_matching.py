@@ -186,6 +186,7 @@ CODES = [
         ("X-200 x200 X 200", ["X"] * 3),
         ("hay 2 x 200 ml de 4 tazas", []),
         ("DE-4, DE4, DE 4, de4", ["DE"] * 3),
+        ("XM-4, XM4; XM 4. XM4-", ["XM4"] * 4),
         ("XM45 AXM4 XM4b WH1000XM42", []),
         ("😍XM-4👍🏽 ☕xm 4☕", ["XM4", "XM4"]),
     ],
