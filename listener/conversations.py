@@ -66,7 +66,7 @@ def _judge(connection: sqlite3.Connection, touched: set[int], rules: Rules) -> N
         f"FROM mentions WHERE conversation_id IN {_CHOSEN} ORDER BY at, native_id",
         (chosen,),
     ).fetchall()
-    posts = _posts(connection, members)
+    posts = posts_of(connection, members)
     rows_of: dict[int, list[sqlite3.Row]] = defaultdict(list)
     for row in members:
         rows_of[row["conversation_id"]].append(row)
@@ -123,7 +123,8 @@ def _columns(rows: Sequence[sqlite3.Row], timeline: Timeline) -> tuple[object, .
     )
 
 
-def _posts(connection: sqlite3.Connection, members: Sequence[sqlite3.Row]) -> dict[int, Post]:
+def posts_of(connection: sqlite3.Connection, members: Sequence[sqlite3.Row]) -> dict[int, Post]:
+    """By mention id, what the rules see of `members`, which are rows of `mentions`."""
     chosen = json.dumps([row["id"] for row in members])
     matches: dict[int, list[Match]] = defaultdict(list)
     for mention, kind, name, start, end in connection.execute(

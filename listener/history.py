@@ -123,7 +123,7 @@ def _threads(
         (json.dumps(chosen), stamp(until)),
     ).fetchall()
     ids = json.dumps([row["id"] for row in members])
-    posts = conversations._posts(connection, members)
+    posts = conversations.posts_of(connection, members)
     sentiments = {
         row["mention_id"]: (row["label"], row["score"])
         for row in connection.execute(

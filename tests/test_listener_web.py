@@ -532,7 +532,7 @@ def test_health_tells_of_the_daemon_and_of_its_runs(visitor: Visitor) -> None:
         " error) VALUES (?, '', ?, ?, 1, 1, 1, 1, 0, ?)"
     )
     visitor.change(runs, "rss", stamp(NOW), "done", None)
-    visitor.change(runs, "import:/home/ana/posts.csv", stamp(NOW), "failed", "private words")
+    visitor.change(runs, "import:/private/ana/posts.csv", stamp(NOW), "failed", "private words")
     response = visitor.get("/-/health")
     assert response.status_code == 200
     assert response.json() == {
