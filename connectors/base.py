@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -41,13 +41,19 @@ class Transient(ConnectorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What to look for. A text fits when it has any of `any_of` and none of `none_of`."""
+    """What to look for: a text with any of `any_of`, all of `all_of` and none of `none_of`.
+
+    A term of several words is a phrase. `langs` are ISO 639-1 codes (none: any language);
+    `not_authors` are handles or author ids whose posts are left out.
+    """
 
     name: str
     kind: Literal["brand", "product", "competitor", "category"]
     any_of: tuple[str, ...]
+    all_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
     langs: tuple[str, ...] = ()
+    not_authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +130,45 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clause:
+    """One part of a query and how a site is asked for it; `syntax` is None for what runs locally.
+
+    Whatever the site does, each post is matched again here.
+    """
+
+    part: Literal["any_of", "all_of", "none_of", "langs", "not_authors", "retweets"]
+    text: str
+    syntax: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """The searches that together find what a query looks for, and what became of its parts."""
+
+    searches: tuple[str, ...]
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a query would bring: at most `posts` in the last `days`, and what reading them costs.
+
+    Posts that they refer to are not in it. `cost` is what asking has cost already.
+    """
+
+    posts: int
+    days: int
+    micro_dollars: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Mentions and updates that are stored together with `cursor` in one transaction.
 
     `cursor` may deliver again what was delivered, never skip. `returned` counts the records the
     source gave, `warnings` tell of records that were skipped (where and why, never their text).
+    `gaps` are spans of time (start, end; aware UTC) that this source can no longer give.
     """
 
     mentions: tuple[Mention, ...] = ()
@@ -138,15 +178,20 @@ class Page:
     cost: Cost = Cost()
     returned: int = 0
     warnings: tuple[str, ...] = ()
+    gaps: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Upper bounds for one call of `collect`; None means no bound."""
+    """Bounds of one call of a connector; None means no bound.
+
+    Without a cursor, a collection looks back to `since` (aware UTC) instead of its own default.
+    """
 
     pages: int | None = None
     mentions: int | None = None
     micro_dollars: int | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +201,13 @@ class Capabilities:
     `by_query`: call `collect` once per query; otherwise once with query None.
     `prefiltered`: what it returns was chosen by the user (a file, the sample), so every record is
     kept; otherwise records are matched again locally and those without a match are dropped.
+    `firehose`: it gives all that a site publishes; removals of posts never stored are dropped.
     `gives`, `needs` and `cost` are the row of the table of sources in README.
     """
 
     by_query: bool
     prefiltered: bool = False
+    firehose: bool = False
     gives: str
     needs: str = "nothing"
     cost: str = "free"
@@ -193,4 +240,50 @@ class Connector(Protocol):
 
         Raises a `ConnectorError` when it does not.
         """
+        ...
+
+
+@runtime_checkable
+class Refreshes(Protocol):
+    """A connector that can look known posts up again."""
+
+    def refresh(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
+        """Figures, edits and removals of posts by their native ids: updates, without cursors.
+
+        Raises a `ConnectorError`; BudgetSpent when ids are left.
+        """
+        ...
+
+    def refresh_cost(self, posts: int) -> Cost:
+        """The most that looking up this many posts costs; makes no request."""
+        ...
+
+
+@runtime_checkable
+class ReadsThreads(Protocol):
+    """A connector that can read whole conversations again."""
+
+    def thread(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
+        """Conversations by the native ids of their first posts: mentions, without cursors.
+
+        Raises a `ConnectorError`; BudgetSpent when conversations are left.
+        """
+        ...
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """A connector whose site searches: a query becomes one search or several."""
+
+    def compile(self, query: Query) -> Compiled:
+        """The searches for `query`, and which of its clauses the site runs; makes no request."""
+        ...
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A connector that can tell what a query would cost before it is asked."""
+
+    def estimate(self, query: Query, *, budget: Budget, now: datetime) -> Estimate:
+        """What reading `query` would bring and cost; asking may cost something itself."""
         ...

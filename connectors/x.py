@@ -18,6 +18,7 @@ from .base import (
     Capabilities,
     Cost,
     Cursor,
+    Estimate,
     NeedsAuth,
     Page,
     Query,
@@ -26,7 +27,7 @@ from .base import (
 from .http import Http, Response
 from .values import read_count, read_id, require_aware
 from .x_client import BASE_URL, Client, Refused, read_object, read_page
-from .x_money import Estimate, Meter, Prices, price_page, total
+from .x_money import Meter, Prices, price_page, total
 from .x_pages import (
     POST_FIELDS,
     USER_FIELDS,

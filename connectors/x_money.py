@@ -22,19 +22,6 @@ class Prices:
     counts: int = 5_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a query would bring: at most `posts` in the last `days`, and what reading them costs.
-
-    Posts that they refer to are not in it. `cost` is what asking has cost already.
-    """
-
-    posts: int
-    days: int
-    micro_dollars: int
-    cost: Cost
-
-
 class Meter:
     """What one call has used of its budget; `who` names the call for people."""
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-from .base import BadConfig, Query
+from .base import BadConfig, Clause, Compiled, Query
 from .text import clean_text
 
 LIMIT = 512
@@ -30,26 +28,6 @@ _LANGS = (
     "ug uk ur vi"
 )
 _LANG_ON_X = {"he": "iw", "id": "in", "nb": "no"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clause:
-    """One part of a query and how X is asked for it; `syntax` is None for what only runs locally.
-
-    Whatever X does, each post is matched again here.
-    """
-
-    part: Literal["any_of", "none_of", "langs", "retweets"]
-    text: str
-    syntax: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
-    """The searches that together find what a query looks for, and what became of its parts."""
-
-    searches: tuple[str, ...]
-    clauses: tuple[Clause, ...]
 
 
 def compile_query(query: Query, *, retweets: bool = False, limit: int = LIMIT) -> Compiled:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ from . import __version__
 from .session import Commands, Session, fail, form_options, location_options, say, shared_options
 
 if TYPE_CHECKING:
-    from .collect import Collected
     from .output import Form
 
 
@@ -106,154 +103,7 @@ def run(session: Session, once: bool) -> None:
         show(store, session.config, done)
 
 
-@main.command()
-@click.argument("source", nargs=-1)
-@click.option("--max-pages", type=click.IntRange(min=1), help="Pages per query at most.")
-@click.option(
-    "--max-cost",
-    type=click.FloatRange(min=0),
-    metavar="DOLLARS",
-    help="What paid sources may spend in this run, all together.",
-)
-@shared_options
-@form_options
-def collect(
-    session: Session,
-    source: tuple[str, ...],
-    max_pages: int | None,
-    max_cost: float | None,
-    form: Form,
-) -> None:
-    """Collect from every enabled SOURCE, or from those named."""
-    from connectors.base import Budget
-
-    from .output import shown_progress
-    from .pipeline import gather
-
-    enabled = [name for name, _ in session.config.sources.enabled()]
-    if unknown := sorted(set(source) - set(enabled)):
-        fail(f"no enabled source is called {', '.join(unknown)}; enabled: {', '.join(enabled)}")
-    with session.writing() as store, shown_progress() as progress, _failures_told_later():
-        results = gather(
-            store,
-            session.parts,
-            only=source,
-            budget=Budget(
-                pages=max_pages,
-                micro_dollars=None if max_cost is None else round(max_cost * 1_000_000),
-            ),
-            now=clock(),
-            progress=progress,
-        )
-    _report(results, form)
-    if results and all(result.status == "failed" for result in results):
-        raise click.exceptions.Exit(1)
-
-
-@main.command("import")
-@click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["auto", "csv", "jsonl", "twarc"]),
-    default="auto",
-    help="What the file is [auto].",
-)
-@click.option("--map", "mapping", default="", help="Columns, as text=body,native_id=key.")
-@click.option("--source", default=None, help="Source name for records that name none.")
-@shared_options
-@form_options
-def import_(
-    session: Session,
-    file: tuple[Path, ...],
-    kind: str,
-    mapping: str,
-    source: str | None,
-    form: Form,
-) -> None:
-    """Import posts from FILEs: CSV, JSON Lines, or X API pages as written by twarc.
-
-    Exit code 1 says that a file failed; the others are imported all the same.
-    """
-    from connectors.base import BadConfig
-    from connectors.registry import load
-
-    from .collect import Collected, Source
-    from .collect import collect as collect_from
-    from .output import shown_progress
-
-    columns = parse_mapping(mapping)
-    sources, broken = [], []
-    for path in file:
-        name = f"import:{path.absolute()}"
-        try:
-            connector = load("file")(path, format=kind, mapping=columns, source=source)
-        except BadConfig as error:
-            if len(file) == 1:
-                raise
-            broken.append(Collected(source=name, query="", status="failed", error=str(error)))
-        else:
-            sources.append(Source(name=name, connector=connector))
-    with session.writing() as store, shown_progress() as progress, _failures_told_later():
-        results = collect_from(
-            store, sources, (), session.parts.matcher, now=clock(), progress=progress
-        )
-    results += broken
-    _report(results, form)
-    if any(result.status == "failed" for result in results):
-        raise click.exceptions.Exit(1)
-
-
-def parse_mapping(text: str) -> dict[str, str] | None:
-    """`field=column,...` as a dict, or None when empty; a usage error names what is wrong."""
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if any(not equals or not column.strip() for _, equals, column in pairs):
-        raise click.UsageError(f"--map {text!r}: write field=column,field=column")
-    return {field.strip(): column.strip() for field, _, column in pairs} or None
-
-
-@contextmanager
-def _failures_told_later() -> Iterator[None]:
-    """Keep failed sources out of the log: `_report` tells of each."""
-    import logging
-
-    log = logging.getLogger(f"{__package__}.collect")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
-
-
-def _report(results: list[Collected], form: Form) -> None:
-    """Counts as rows; warnings and failures as talk."""
-    from .output import emit
-
-    emit(
-        [
-            {
-                "source": result.source.removeprefix("import:"),
-                "query": result.query,
-                "status": result.status,
-                "returned": result.returned,
-                "kept": result.kept,
-                "new": result.new,
-                "warnings": len(result.warnings),
-            }
-            for result in results
-        ],
-        form,
-    )
-    for result in results:
-        for warning in (*result.warnings, *filter(None, [result.error])):
-            place = result.source.removeprefix("import:")
-            # What is said of a file mostly starts with its name.
-            named = Path(place).name in warning.partition(": ")[0]
-            say(warning if named else f"{place}: {warning}")
-
-
-@main.command()
+@click.command()
 @shared_options
 def tag(session: Session) -> None:
     """Match terms and tag what is new: language, stage, intent, sentiment, signals."""
@@ -265,7 +115,7 @@ def tag(session: Session) -> None:
     say(f"Matched {matched} and tagged {tagged} mentions.")
 
 
-@main.command()
+@click.command()
 @shared_options
 def watch(session: Session) -> None:
     """Follow conversations and raise alerts for those in which the choice is still open."""
@@ -277,7 +127,7 @@ def watch(session: Session) -> None:
     say(f"Judged {judged} conversations; {new} new alerts, {mailed} of them to be mailed.")
 
 
-@main.command()
+@click.command()
 @shared_options
 def deliver(session: Session) -> None:
     """Send what waits in the outbox."""
@@ -291,7 +141,7 @@ def deliver(session: Session) -> None:
     say(", ".join(f"{count} {status}" for status, count in outcome.items()) or "Nothing to send.")
 
 
-@main.command()
+@click.command()
 @click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="Day [today].")
 @click.option(
     "--preview",
@@ -325,9 +175,24 @@ def digest(
 
 
 def _register() -> None:
-    from . import cli_alerts, cli_backtest, cli_feedback, cli_keywords, cli_look, cli_serve
+    from . import (
+        cli_alerts,
+        cli_backtest,
+        cli_collect,
+        cli_feedback,
+        cli_import,
+        cli_keywords,
+        cli_look,
+        cli_serve,
+    )
 
     for command in (
+        cli_collect.collect,
+        cli_import.import_,
+        tag,
+        watch,
+        deliver,
+        digest,
         cli_alerts.alerts,
         *cli_feedback.COMMANDS,
         cli_backtest.backtest,

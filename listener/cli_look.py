@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .cli_sources import sources
 from .cli_train import train
 from .session import Session, fail, form_options, say, shared_options
 
@@ -197,17 +198,6 @@ def doctor(session: Session, form: Form) -> None:
     emit(rows, form)
     if any(row["status"] == "failed" for row in rows):
         raise click.exceptions.Exit(1)
-
-
-@click.command()
-@shared_options
-@form_options
-def sources(session: Session, form: Form) -> None:
-    """Sources: what each gives, needs and costs, and which are enabled."""
-    from .checks import source_rows
-    from .output import emit
-
-    emit(source_rows(session.config), form)
 
 
 @click.command()

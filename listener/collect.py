@@ -6,15 +6,16 @@ One source that fails is reported and never stops the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from connectors.base import Budget, BudgetSpent, Connector, ConnectorError, Mention, Query, RetryAt
+from connectors.base import Budget, BudgetSpent, Connector, ConnectorError, Query, RetryAt
 from nlp.matching import Matcher
 
 from .ingest import Place, postpone, read_cursor, save_page
-from .steps import Progress, ProgressOf, Stopped, document, silent
+from .keeping import keeper
+from .steps import Progress, ProgressOf, Stopped, silent
 from .store import Store, StoreError, stamp
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def _ask(
             return replace(result, status="partial", error=error)
         purse = left if budget.micro_dollars is None else min(left, budget.micro_dollars)
         budget = replace(budget, micro_dollars=purse)
-    keep = _keeper(store, source.connector, matcher)
+    keep = keeper(store, source.connector, matcher)
     try:
         for page in source.connector.collect(query, cursor, budget=budget, now=now):
             kept = keep(page.mentions)
@@ -161,46 +162,6 @@ def _spent(store: Store, source: str, *, since: datetime | None = None) -> int:
             "AND (:source IN ('', source) OR source GLOB :source || ':*')",
             {"source": source, "since": stamp(since) if since else ""},
         )
-    )
-
-
-def _keeper(
-    store: Store, connector: Connector, matcher: Matcher
-) -> Callable[[Sequence[Mention]], list[Mention]]:
-    """Sites match loosely: keep what names a term of ours, and answers to what is kept already."""
-    if connector.capabilities().prefiltered:
-        return list
-
-    def keep(mentions: Sequence[Mention]) -> list[Mention]:
-        spans = matcher.match([document(m.title, m.text) for m in mentions])
-        kept = {
-            (mention.source, mention.native_id)
-            for mention, found in zip(mentions, spans, strict=True)
-            if found or _answers_stored(store, mention)
-        }
-        # Answers to answers, which may stand before what they answer.
-        while (
-            more := {
-                (mention.source, mention.native_id)
-                for mention in mentions
-                if not kept.isdisjoint(_answered(mention))
-            }
-            - kept
-        ):
-            kept |= more
-        return [mention for mention in mentions if (mention.source, mention.native_id) in kept]
-
-    return keep
-
-
-def _answered(mention: Mention) -> set[tuple[str, str]]:
-    return {(mention.source, one) for one in (mention.root_id, mention.parent_id) if one}
-
-
-def _answers_stored(store: Store, mention: Mention) -> bool:
-    return any(
-        store.value("SELECT 1 FROM mentions WHERE source = ? AND native_id = ?", identity)
-        for identity in _answered(mention)
     )
 
 

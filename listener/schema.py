@@ -13,7 +13,7 @@ from functools import cache
 
 from sqlite_utils import Database, Migrations
 
-from . import schema_alerts
+from . import schema_alerts, schema_coverage, schema_duties, schema_followups
 
 migrations = Migrations("listener")
 
@@ -344,6 +344,17 @@ def m002_alerts(db: Database) -> None:
     for view in VIEWS:
         db.execute(f"DROP VIEW IF EXISTS {view}")
     for statement in (*schema_alerts.CONVERSATIONS, *schema_alerts.ALERTS, *_VIEWS):
+        db.execute(statement)
+
+
+@migrations()
+def m003_sources(db: Database) -> None:
+    """Revisions, look-ups, forgotten authors, threads that are read again, hourly coverage."""
+    for statement in (
+        *schema_duties.TABLES,
+        *schema_followups.TABLES,
+        *schema_coverage.TABLES,
+    ):
         db.execute(statement)
 
 
