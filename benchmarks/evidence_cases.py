@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.base import Connector
-from connectors.files import open_file
+from connectors.opening import open_file
 from connectors.records import open_bytes
 from connectors.sample import Sample
 from connectors.text import html_to_text

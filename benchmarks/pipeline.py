@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
-from connectors.files import open_file
+from connectors.opening import open_file
 from listener import analyse, conversations, rollup
 from listener.collect import Source, collect
 from listener.config import default

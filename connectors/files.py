@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import hashlib
 import logging
@@ -12,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +19,6 @@ from .base import (
     Budget,
     BudgetSpent,
     Capabilities,
-    Connector,
-    ConnectorError,
     Cursor,
     Mention,
     Page,
@@ -51,9 +47,10 @@ _HEAD = 65_536
 _TAIL = 4_096
 _SHOWN_LINES = 10
 _PACKED = (".gz", ".zst")
-_TABLES = (".csv", ".tsv", ".tab")
-_JSON = (".json", ".jsonl", ".ndjson")
-_ENDINGS = re.compile(rf"({'|'.join(map(re.escape, (*_PACKED, *_TABLES, *_JSON)))})+$")
+TABLES = (".csv", ".tsv", ".tab")
+JSON = (".json", ".jsonl", ".ndjson")
+SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+_ENDINGS = re.compile(rf"({'|'.join(map(re.escape, (*_PACKED, *TABLES, *JSON, *SHEETS)))})+$")
 _REPEATED = "with an id that came before"
 # Ids in which repeats are looked for; those of a whole dump would fill the memory.
 _REMEMBERED = 1_000_000
@@ -66,6 +63,9 @@ class FileConnector(ABC):
     goes on where it ended, and one that changed is read from its start. A last line without line
     feed is given, and given again when the file has grown.
     """
+
+    unit = "line"
+    """What places are counted in when people are told of them."""
 
     def __init__(
         self,
@@ -109,6 +109,10 @@ class FileConnector(ABC):
             now=now,
         )
 
+    def _open(self) -> IO[bytes]:
+        """The bytes that `_records` reads; BadConfig when the file cannot be one of its kind."""
+        return open_bytes(self._path)
+
     def _grows(self, stream: IO[bytes]) -> bool:
         """Whether a longer file only has more at its end, so that reading can go on there."""
         return not is_packed(stream)
@@ -122,7 +126,7 @@ class FileConnector(ABC):
         BadConfig for a file that cannot be read, Transient or BudgetSpent.
         """
         now = require_aware(now)
-        with open_bytes(self._path) as stream:
+        with self._open() as stream:
             mark = _Mark.of(self._path, self._grows(stream), self._columns, self._source)
             start = mark.resume(cursor)
             if start is not None:
@@ -132,7 +136,7 @@ class FileConnector(ABC):
         """One line about the file: its name and what its first record gives."""
         now = require_aware(now)
         name = self._path.name
-        with open_bytes(self._path) as stream:
+        with self._open() as stream:
             record = next(self._read(stream, Place()), None)
         if record is None:
             return f"{name}: empty"
@@ -162,23 +166,23 @@ class FileConnector(ABC):
         try:
             for record in self._read(stream, start):
                 if full and draft.records:
-                    yield draft.page(mark, more=True)
+                    yield draft.page(mark, self.unit, more=True)
                     pages, given = pages + 1, given + len(draft.mentions)
                 if full:
                     left = self._page_size if budget.mentions is None else budget.mentions - given
                     if left <= 0 or pages == budget.pages:
                         raise BudgetSpent(
                             f"{self._path.name}: the budget is used up; the file goes on after "
-                            f"line {draft.after.line}"
+                            f"{self.unit} {draft.after.line}"
                         )
                     draft = _Draft(draft.after, draft.seen, limit=min(self._page_size, left))
                 draft.add(record, self._mentions, now)
                 full = draft.full
         except (BadConfig, Transient):
             if draft.records:
-                yield draft.page(mark, more=True)
+                yield draft.page(mark, self.unit, more=True)
             raise
-        yield draft.page(mark, more=False, empty=start == Place() and not pages)
+        yield draft.page(mark, self.unit, more=False, empty=start == Place() and not pages)
         given += len(draft.mentions)
         logger.info("%s: read to the end, %d mentions", self._path.name, given)
 
@@ -216,51 +220,11 @@ class Csv(FileConnector):
         )
 
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
-        delimiter = "\t" if _suffix(self._path) in (".tsv", ".tab") else None
+        delimiter = "\t" if suffix_of(self._path) in (".tsv", ".tab") else None
         columns, rows = csv_rows(stream, start, delimiter)
         if columns:
-            _check_header(columns, self._columns)
+            check_header(columns, self._columns)
         return rows
-
-
-def open_file(
-    path: str | Path,
-    format: str = "auto",  # noqa: A002  the word of the command line
-    mapping: Mapping[str, str] | None = None,
-    source: str | None = None,
-) -> Connector:
-    """The connector for a file: `format` is auto (by name and content), csv, jsonl or twarc.
-
-    Raises BadConfig for an unknown format or field and, with auto, for a file that cannot be read.
-    """
-    # twarc builds on this module, so it cannot be imported above.
-    from .twarc import Twarc
-
-    path = Path(path)
-    match _detect(path) if format == "auto" else format:
-        case "csv":
-            return Csv(path, mapping, source)
-        case "jsonl":
-            return JsonLines(path, mapping, source)
-        case "twarc":
-            return Twarc(path, mapping, source)
-    raise BadConfig(f"--format {format}: no such format (auto, csv, jsonl or twarc)")
-
-
-def _detect(path: Path) -> str:
-    from .twarc import is_twarc
-
-    with open_bytes(path) as stream:
-        suffix = _suffix(path)
-        is_json = stream.read(1024).removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[")
-        if suffix in _TABLES or (suffix not in _JSON and not is_json):
-            return "csv"
-        read = json_lines if is_lines(stream) else json_values
-        try:
-            records = [record for record in islice(read(stream, Place()), 3) if not record.problem]
-        except ConnectorError:
-            return "jsonl"  # which says what is wrong with it
-    return "twarc" if any(is_twarc(record.value) for record in records) else "jsonl"
 
 
 def _source_of(path: Path) -> str:
@@ -269,14 +233,15 @@ def _source_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-_")[:32] or "file"
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The ending of a file's name in lower case, before that of a packer: `A.CSV.gz` is .csv."""
     name = path.name.lower()
     for packed in _PACKED:
         name = name.removesuffix(packed)
     return Path(name).suffix
 
 
-def _check_header(columns: Sequence[str], mapping: Mapping[str, str]) -> None:
+def check_header(columns: Sequence[str], mapping: Mapping[str, str]) -> None:
     """BadConfig when a mapped column is missing, or none is known to hold the text."""
     # A first line that is a post is not repeated in an error.
     if any(len(column) > 40 for column in columns):
@@ -386,9 +351,9 @@ class _Draft:
         if record.whole:
             self.after = record.after
 
-    def page(self, mark: _Mark, *, more: bool, empty: bool = False) -> Page:
+    def page(self, mark: _Mark, unit: str, *, more: bool, empty: bool = False) -> Page:
         name = mark.path.name
-        warnings = [f"{name}: {why}: {_where(lines)}" for why, lines in self.lines.items()]
+        warnings = [f"{name}: {why}: {_where(lines, unit)}" for why, lines in self.lines.items()]
         if empty and not self.records:
             warnings.append(f"{name}: empty, there is no record in it")
         return Page(
@@ -400,9 +365,9 @@ class _Draft:
         )
 
 
-def _where(lines: Sequence[int]) -> str:
+def _where(lines: Sequence[int], unit: str) -> str:
     """How often, and in which lines: "3 (lines 2, 5, 9)"."""
     places = list(dict.fromkeys(lines))
     shown = ", ".join(str(line) for line in places[:_SHOWN_LINES])
     more = f" and {len(places) - _SHOWN_LINES} more" if len(places) > _SHOWN_LINES else ""
-    return f"{len(lines)} (line{'s' * (len(places) > 1)} {shown}{more})"
+    return f"{len(lines)} ({unit}{'s' * (len(places) > 1)} {shown}{more})"

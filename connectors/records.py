@@ -43,7 +43,7 @@ _HEAD = 4096
 _FOREIGN = (
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
-    (b"PK\x03\x04", "is a zip archive or a spreadsheet; unpack it or export it as CSV in UTF-8"),
+    (b"PK\x03\x04", "is a zip archive; unpack it and name the file in it"),
     (b"\x28\xb5\x2f\xfd", "is packed twice; unpack it once with `zstd -d`"),
 )
 _PACKERS = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -88,21 +88,28 @@ class _Line:
     whole: bool
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked when it is gzip or zstd; BadConfig when it holds no text."""
-    packer = ""
+def read_head(path: Path, size: int = _HEAD) -> bytes:
+    """The first bytes of a regular file; BadConfig when there is none that can be read."""
     try:
         if path.is_dir():
             raise BadConfig(f"{path} is a folder; name the files in it")
         if path.exists() and not path.is_file():
             raise BadConfig(f"{path} is not a regular file; save what it gives and name that file")
         with path.open("rb") as start:
-            head = start.read(4)
-        packer = next((name for magic, name in _PACKERS.items() if head.startswith(magic)), "")
-        with _opened(path, packer) as stream:
-            head = stream.read(_HEAD)
+            return start.read(size)
     except FileNotFoundError:
         raise BadConfig(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise BadConfig(f"{path} cannot be read: {error.strerror}") from None
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked when it is gzip or zstd; BadConfig when it holds no text."""
+    head = read_head(path, 4)
+    packer = next((name for magic, name in _PACKERS.items() if head.startswith(magic)), "")
+    try:
+        with _opened(path, packer) as stream:
+            head = stream.read(_HEAD)
     except _DAMAGE:
         raise BadConfig(f"{path} is a damaged {packer} archive; fetch it again") from None
     except OSError as error:
@@ -168,12 +175,13 @@ def json_lines(stream: IO[bytes], start: Place) -> Iterator[Record]:
             )
 
 
-def json_values(stream: IO[bytes], start: Place) -> Iterator[Record]:
+def json_values(stream: IO[bytes], start: Place, skip: int = 0) -> Iterator[Record]:
     """The elements of an array, or values written one after another, but the first `start.at`.
 
-    Only the values being read are in memory. BadConfig at the first place that is not JSON.
+    The first `skip` bytes are not read. Only the values being read are in memory. BadConfig at the
+    first place that is not JSON.
     """
-    stream.seek(0)
+    stream.seek(skip)
     decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
     text, pos, line, count, chunk, ended = "", 0, 1, 0, _CHUNK, False
     while True:

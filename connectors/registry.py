@@ -11,7 +11,7 @@ from .base import BadConfig, Connector
 GROUP = "listener.connectors"
 
 BUILT_IN = {
-    "file": "connectors.files:open_file",
+    "file": "connectors.opening:open_file",
     "hackernews": "connectors.hackernews:HackerNews",
     "reddit": "connectors.reddit:RedditSearch",
     "reddit_new": "connectors.reddit:RedditNew",

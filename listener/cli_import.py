@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["auto", "csv", "jsonl", "twarc"]),
+    type=click.Choice(["auto", "csv", "excel", "feed", "jsonl", "telegram", "twarc", "x-archive"]),
     default="auto",
-    help="What the file is [auto].",
+    help="What the file is [auto: by its content].",
 )
 @click.option("--map", "mapping", default="", help="Columns, as text=body,native_id=key.")
 @click.option("--source", default=None, help="Source name for records that name none.")
@@ -35,7 +35,7 @@ def import_(
     source: str | None,
     form: Form,
 ) -> None:
-    """Import posts from FILEs: CSV, JSON Lines, or X API pages as written by twarc.
+    """Import posts from FILEs: tables, JSON, dumps of Reddit, archives of X, chats of Telegram.
 
     Exit code 1 says that a file failed; the others are imported all the same.
     """

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from connectors import records
 from connectors.base import BadConfig, Budget, BudgetSpent, Connector, Cursor, Mention, Page
-from connectors.files import Csv, JsonLines, open_file
+from connectors.files import Csv, JsonLines
+from connectors.opening import open_file
 from connectors.records import Place, csv_rows, json_values
 from connectors.twarc import Twarc
 
@@ -218,7 +219,7 @@ def test_a_huge_line_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(200), "looks like a binary file"),
         ("a.csv", "id,text\n1,a\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
-        ("a.xlsx", b"PK\x03\x04" + bytes(50), "export it as CSV"),
+        ("a.zip", b"PK\x03\x04" + bytes(50), "is a zip archive; unpack it"),
         ("a.zst", b"\x28\xb5\x2f\xfd" + b"\xff" * 50, "damaged zstd"),
         ("a.zst.zst", pack(pack(b"text", ".zst"), ".zst"), "packed twice"),
         ("a.jsonl.gz", b"\x1f\x8b\x08" + b"junk" * 9, "damaged gzip"),

@@ -7,7 +7,7 @@ import pytest
 
 from connectors import registry
 from connectors.base import BadConfig, Connector
-from connectors.files import open_file
+from connectors.opening import open_file
 from connectors.registry import BUILT_IN, GROUP, load, names
 from connectors.sample import Sample
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import BadConfig, Budget, Mention
-from connectors.files import open_file
 from connectors.mapping import NO_DATE, OddRecord
+from connectors.opening import open_file
 from connectors.twarc import Twarc, is_twarc, page_mentions
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -160,7 +160,7 @@ def test_entities_are_decoded_once_and_links_written_out() -> None:
     )
 
 
-def test_an_edited_post_has_its_newest_id_and_text() -> None:
+def test_an_edited_post_has_its_first_id_and_its_newest_text() -> None:
     history = {"edit_history_tweet_ids": ["99", "100", "101"]}
     old = post("99", text="antes", **history)
     new = post("101", text="después", conversation_id="99", **history)
@@ -169,13 +169,12 @@ def test_an_edited_post_has_its_newest_id_and_text() -> None:
     )
     for data in ([old, answer], [old, new, answer], [new, old, answer]):
         mentions = page_mentions(page(*data, tweets=[new]), now=NOW).mentions
-        assert [(m.native_id, m.text) for m in mentions] == [("101", "después"), ("150", "hola")]
-        assert mentions[0].root_id == "101"
-        assert (mentions[1].parent_id, mentions[1].root_id) == ("101", "101")
-        raw = mentions[0].raw
-        assert raw is not None
-        assert raw["earlier_ids"] == ["99", "100"]
-    assert one(page(old)).native_id == "101"
+        assert [(m.native_id, m.text) for m in mentions] == [("99", "después"), ("150", "hola")]
+        assert mentions[0].root_id == "99"
+        assert (mentions[1].parent_id, mentions[1].root_id) == ("99", "99")
+        assert mentions[0].url is not None
+        assert mentions[0].url.endswith("/101")
+    assert one(page(old)).native_id == "99"
     assert one(page(old)).text == "antes"
 
 
