@@ -4,10 +4,10 @@ VENV ?= .venv
 SHARED ?= ../shared
 BIN := $(VENV)/bin
 
-.PHONY: run test lint model clean help
+.PHONY: run test test-peers chaos lint model clean help
 
 help: ## what each target does
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Listener needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/a/newer/python")'
@@ -31,6 +31,15 @@ run: $(VENV)/.run ## set up, then one full round on the built-in sample
 
 test: $(VENV)/.test ## set up, then the whole test suite
 	$(BIN)/python -m pytest
+
+# The servers go into build/peers (about 400 MB); nothing is installed elsewhere. See docs/peers.md.
+test-peers: $(VENV)/.test ## the tests against real servers: Bluesky, nginx, OpenSMTPD
+	tests/peers/install.sh build/peers
+	$(BIN)/python -m pytest -m peer -rs tests/test_peers_*.py
+
+# Ten minutes or more; CHAOS=--quick for about one. See docs/reliability.md.
+chaos: $(VENV)/.test ## the fault campaign: kills, dead mail servers, full disks, odd clocks
+	$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/ruff check .

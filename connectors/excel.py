@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO
 
-from python_calamine import CalamineError, CalamineWorkbook
-
 from .base import BadConfig, Capabilities
 from .files import FileConnector, check_header
-from .records import RAGGED, Place, Record, read_head
+from .records import RAGGED, TOO_LONG, Place, Record, read_head
 
 ROUNDED = "with a number of over 15 digits, rounded by the sheet; left out (store it as text)"
 
+UNREADABLE = "it is no readable spreadsheet; export it as CSV in UTF-8"
+
 _LARGEST = 200 * 2**20
 _UNPACKED = 1_000 * 2**20
-_EXACT = 10**15
-_Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
 class Excel(FileConnector):
-    """Posts in the rows of spreadsheets. The whole book is in memory while it is read."""
+    """Posts in the rows of spreadsheets. Another process has the whole book in its memory."""
 
     unit = "row"
 
@@ -49,65 +49,66 @@ class Excel(FileConnector):
         return False
 
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
-        stream.seek(0)
-        try:
-            book = CalamineWorkbook.from_object(stream)
-        except CalamineError:
-            raise BadConfig("it is no readable spreadsheet; export it as CSV in UTF-8") from None
-        count, refused, readable = 0, None, False
-        for name in book.sheet_names:
+        count, sheet = 0, -1
+        columns: list[str] | None = None
+        refused, readable = None, False
+        for number, at, cells, rounded in _rows(self._path):
             # A book may have a sheet that cannot be read, such as one that holds only a chart.
-            try:
-                rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-            except CalamineError:
-                continue
-            at = next((n for n, row in enumerate(rows) if any(map(_text, row))), None)
-            if at is None:
-                continue
-            columns = [_text(cell) or "" for cell in rows[at]]
-            try:
-                check_header(columns, self._columns)
-            except BadConfig as error:
-                refused = error
-                continue
-            readable = True
-            for number, row in enumerate(rows[at + 1 :], start=at + 2):
-                if any(map(_text, row)):
-                    count += 1
-                    if count > start.at:
-                        yield _record(columns, row, number, Place(count, number))
+            if at == 0:
+                refused = refused or BadConfig(UNREADABLE)
+            elif number != sheet:
+                sheet, columns = number, [cell or "" for cell in cells or ()]
+                try:
+                    check_header(columns, self._columns)
+                    readable = True
+                except BadConfig as error:
+                    refused, columns = error, None
+            elif columns is not None:
+                count += 1
+                if count > start.at:
+                    yield _record(columns, cells, at, Place(count, at), rounded=rounded)
         if refused is not None and not readable:
             raise refused
 
 
-def _record(columns: Sequence[str], row: Sequence[_Cell], number: int, after: Place) -> Record:
-    cells = [_text(cell) for cell in row]
-    notes = [ROUNDED] if any(map(_rounded, row)) else []
-    if len(columns) < len(row) and any(cells[len(columns) :]):
+def _rows(path: Path) -> Iterator[tuple[int, int, list[str | None] | None, bool]]:
+    """What `sheet_rows` writes; BadConfig when it breaks off."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("sheet_rows.py")), str(path)]
+    with subprocess.Popen(  # noqa: S603  our own program; the name of the file is one argument
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                row = json.loads(line)
+                if row is None:
+                    return
+                yield row
+        finally:
+            process.kill()
+    raise BadConfig(UNREADABLE)
+
+
+def _record(
+    columns: Sequence[str],
+    cells: Sequence[str | None] | None,
+    number: int,
+    after: Place,
+    *,
+    rounded: bool,
+) -> Record:
+    if cells is None:
+        return Record(line=number, size=0, after=after, problem=TOO_LONG)
+    notes = [ROUNDED] if rounded else []
+    if any(cells[len(columns) :]):
         notes.append(RAGGED)
     value = {name: cell for name, cell in zip(columns, cells, strict=False) if name}
     size = sum(map(len, filter(None, cells)))
     return Record(line=number, size=size, after=after, value=value, notes=tuple(notes))
 
 
-def _text(cell: _Cell) -> str | None:
-    """A cell as the text that a person sees; None for an empty one and a rounded number."""
-    if _rounded(cell):
-        return None
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    if isinstance(cell, date | time):
-        return cell.isoformat()
-    return str(cell).strip() or None
-
-
-def _rounded(cell: _Cell) -> bool:
-    return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) >= _EXACT
-
-
 def _unpacked(path: Path) -> int:
     try:
         with zipfile.ZipFile(path) as archive:
             return sum(one.file_size for one in archive.infolist())
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):
         return 0  # whoever reads the book says what is wrong with it

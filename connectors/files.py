@@ -51,6 +51,8 @@ TABLES = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
 SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _ENDINGS = re.compile(rf"({'|'.join(map(re.escape, (*_PACKED, *TABLES, *JSON, *SHEETS)))})+$")
+# What is surely the name of a column; a table without header starts with a post.
+_NAME = re.compile(r"[^\W\d]\w*(?:[ ._:/-]\w+){0,2}")
 _REPEATED = "with an id that came before"
 # Ids in which repeats are looked for; those of a whole dump would fill the memory.
 _REMEMBERED = 1_000_000
@@ -247,9 +249,11 @@ def check_header(columns: Sequence[str], mapping: Mapping[str, str]) -> None:
     if any(len(column) > 40 for column in columns):
         raise BadConfig("the first line is not a header; put the names of the columns there")
     named = f"columns: {', '.join(filter(None, columns))}"
+    if not all(map(_NAME.fullmatch, filter(None, columns))):
+        named = f"{len(columns)} columns, named in the first line"
     for name, column in mapping.items():
         if column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1)
+            near = difflib.get_close_matches(column, filter(_NAME.fullmatch, columns), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadConfig(f"--map {name}={column}: no such column{hint} ({named})")
     readable = any(names_field(column, name) for column in columns for name in ("text", "title"))

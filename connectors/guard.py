@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
+from typing import Any
 
 import httpcore
 import httpx
@@ -22,6 +26,9 @@ class GuardedTransport(httpx.BaseTransport):
     A host name is resolved once per connection, every address it has is checked, and the
     connection goes to a checked address, so a second DNS answer cannot lead elsewhere. TLS still
     verifies the host name. Proxies of the environment are not used.
+
+    The extension "deadline" of a request bounds all its reads together, in seconds: a site that
+    sends a byte now and then would outlast any timeout of a single read.
     """
 
     def __init__(
@@ -31,16 +38,22 @@ class GuardedTransport(httpx.BaseTransport):
         resolve: Resolve | None = None,
         backend: httpcore.NetworkBackend | None = None,
     ) -> None:
+        # A request and its body are read by one thread.
+        self._limit = _Limit()
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             keepalive_expiry=5.0,
             network_backend=_CheckedBackend(
-                allow_private, resolve or resolve_host, backend or httpcore.SyncBackend()
+                allow_private,
+                resolve or resolve_host,
+                backend or httpcore.SyncBackend(),
+                self._limit,
             ),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The answer, its body not read yet; raises `BadConfig` for a refused address."""
+        self._limit.until = monotonic() + request.extensions.get("deadline", float("inf"))
         response = self._pool.handle_request(
             httpcore.Request(
                 method=request.method,
@@ -75,13 +88,58 @@ class _Stream(httpx.SyncByteStream):
         self._response.close()
 
 
+class _Limit(threading.local):
+    """When the request of this thread has to be over, by the monotonic clock."""
+
+    until = float("inf")
+
+
+class _BoundStream(httpcore.NetworkStream):
+    """A connection whose reads end with the deadline of the request."""
+
+    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = self._limit.until - monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the deadline of the request has passed")
+        if timeout is None:
+            timeout = left if left < float("inf") else None
+        return self._inner.read(max_bytes, None if timeout is None else min(timeout, left))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
+        return _BoundStream(inner, self._limit)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
 class _CheckedBackend(httpcore.NetworkBackend):
     def __init__(
-        self, allow_private: bool, resolve: Resolve, inner: httpcore.NetworkBackend
+        self,
+        allow_private: bool,
+        resolve: Resolve,
+        inner: httpcore.NetworkBackend,
+        limit: _Limit,
     ) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
         self._inner = inner
+        self._limit = limit
 
     def connect_tcp(
         self,
@@ -100,9 +158,10 @@ class _CheckedBackend(httpcore.NetworkBackend):
         fault: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
-                return self._inner.connect_tcp(
+                stream = self._inner.connect_tcp(
                     address, port, timeout, local_address, socket_options
                 )
+                return _BoundStream(stream, self._limit)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 fault = error
         raise fault

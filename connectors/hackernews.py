@@ -15,6 +15,7 @@ from .base import (
     Budget,
     BudgetSpent,
     Capabilities,
+    Compiled,
     Cost,
     Counts,
     Cursor,
@@ -23,7 +24,9 @@ from .base import (
     Query,
     Transient,
 )
+from .hackernews_items import ITEMS_URL, read_threads, read_updates
 from .http import Http
+from .query import Dialect, compile_query, utf8_bytes
 from .text import clean_text, html_to_text, web_url
 from .values import require_aware
 
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # The API gives no more hits of one search than this, however they are paged.
 _HIT_LIMIT = 1000
+# Bytes of one query; a longer one is an error.
+_LONGEST_QUERY = 512
 _ITEM_PAGE = "https://news.ycombinator.com/item?id="
 _YEAR_2100 = 4_102_444_800
 _REMOVED = frozenset({"[deleted]", "[dead]", "[flagged]"})
@@ -65,10 +70,10 @@ class HackerNews:
     """Stories and comments that hold a term of the query.
 
     Each term is one search, as the API has no OR of free texts; the words of a term may stand
-    apart, so what comes back has to be matched again. A first run looks `first_days` back; later
-    ones look again at the last `overlap`, because the index lags and posts can be edited for two
-    hours. An interrupted run goes on where it stopped. `max_pages` bounds each term in one call of
-    `collect`, whose whole is bounded by its budget.
+    apart, and nothing is excluded there, so what comes back has to be matched again. A first run
+    looks `first_days` back; later ones look again at the last `overlap`, because the index lags and
+    posts can be edited for two hours. An interrupted run goes on where it stopped. `max_pages`
+    bounds each term in one call of `collect`, whose whole is bounded by its budget.
     """
 
     def __init__(
@@ -82,9 +87,12 @@ class HackerNews:
         max_pages: int = 100,
         first_days: float = 7.0,
         overlap: timedelta = timedelta(hours=2),
+        items_url: str = ITEMS_URL,
     ) -> None:
         self._http = http
-        self._url = base_url.rstrip("/") + "/api/v1/search_by_date"
+        self._base = base_url.rstrip("/")
+        self._items = items_url.rstrip("/")
+        self._url = self._base + "/api/v1/search_by_date"
         self._source = source
         self._tags = f"({','.join(tags)})"
         self._page_size = min(max(page_size, 1), _HIT_LIMIT)
@@ -112,15 +120,14 @@ class HackerNews:
         now = require_aware(now)
         if query is None:
             raise BadConfig(f"{self._source} searches; call it with a query")
-        terms = _terms(query)
-        if not terms:
-            raise BadConfig(f"query {query.name!r} has no terms; give it at least one")
+        terms = self.compile(query).searches
         states = _states(cursor, terms)
         # Who waited longest comes first, so that no term starves under a small budget.
         order = sorted(terms, key=lambda term: states[term].polled if term in states else 0)
         pages, given, cut = 0, set[str](), False
         for place, term in enumerate(order, start=1):
-            state = states.get(term) or _State(since=_epoch(now - self._first), polled=0)
+            first = budget.since or now - self._first
+            state = states.get(term) or _State(since=_epoch(first), polled=0)
             if state.window is None:
                 state = self._next_window(state, now)
             before = pages
@@ -142,6 +149,10 @@ class HackerNews:
         if cut:
             raise self._spent(query, pages, len(given))
 
+    def compile(self, query: Query) -> Compiled:
+        """One search for each term, with the words that have to be there too; makes no request."""
+        return compile_query(query, _DIALECT)
+
     def check(self, *, now: datetime) -> str:
         """One search for the newest item; raises `Transient` when there is none."""
         params: dict[str, str | int] = {"tags": self._tags, "hitsPerPage": 1}
@@ -150,6 +161,41 @@ class HackerNews:
         if not newest:
             raise Transient(f"{self._source} answers without items; the next run tries again")
         return f"{self._source}: reachable, newest item of {_time(max(newest)):%Y-%m-%d %H:%M} UTC"
+
+    def refresh(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
+        """Figures, edits and removals of known items by id; see `hackernews_items.read_updates`."""
+        return read_updates(
+            self._http,
+            self._items,
+            self._source,
+            self.map_hit,
+            ids,
+            budget=budget,
+            now=require_aware(now),
+        )
+
+    def refresh_cost(self, posts: int) -> Cost:
+        """One request for each post, which is free."""
+        return Cost(requests=posts)
+
+    def thread(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
+        """Whole conversations by the ids of their stories; see `hackernews_items.read_threads`."""
+        return read_threads(
+            self._http,
+            self._base,
+            self._source,
+            self.map_hit,
+            ids,
+            budget=budget,
+            now=require_aware(now),
+        )
+
+    def map_hit(self, hit: Mapping[str, Any]) -> Mention | str:
+        """The mention of a hit of the search, or why it is none; makes no request."""
+        second, native_id = _second(hit), _native_id(hit.get("objectID"))
+        if second is None or native_id is None:
+            return "no id or no date"
+        return self._mention(hit, native_id, second)
 
     def _spent(self, query: Query, pages: int, mentions: int) -> BudgetSpent:
         return BudgetSpent(
@@ -263,10 +309,33 @@ class HackerNews:
         )
 
 
-def _terms(query: Query) -> list[str]:
-    """What to search for; signs of other networks ("@", "#") are not part of a word here."""
-    terms = {" ".join(clean_text(term).lstrip("@#").split()).lower() for term in query.any_of}
-    return sorted(terms - {""})
+def _words(spellings: Sequence[str]) -> str | None:
+    # Signs of other networks ("@", "#") are not part of a word here.
+    return spellings[0].lstrip("@# ").lower() or None
+
+
+def _joined(terms: Sequence[str], clauses: Sequence[str]) -> str:
+    return " ".join([*terms, *clauses])
+
+
+def _unknown(_: object) -> None:
+    return None
+
+
+# Plurals are left to `ignorePlurals`. What stands behind a minus would be searched as a word.
+_DIALECT = Dialect(
+    site="Hacker News",
+    limit=_LONGEST_QUERY,
+    measure=utf8_bytes,
+    join=_joined,
+    any_of=_words,
+    all_of=_words,
+    none_of=_unknown,
+    langs=_unknown,
+    not_author=_unknown,
+    most=1,
+    plurals=False,
+)
 
 
 def _states(cursor: Cursor | None, terms: Sequence[str]) -> dict[str, _State]:

@@ -20,6 +20,7 @@ import httpx
 
 from .base import BadConfig, NeedsAuth, RetryAt, Transient
 from .guard import GuardedTransport
+from .values import finite
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +68,17 @@ class Response:
     requests: int = 1
 
     def json(self) -> Any:
-        """The parsed body; raises `Transient` when it is empty, a web page or no JSON."""
+        """The parsed body, with None for what is no finite number.
+
+        Raises `Transient` when it is empty, a web page or no JSON.
+        """
         place = _place(httpx.URL(self.url))
         if not self.body.strip():
             raise Transient(f"{place} gave an empty answer; the next run tries again")
         if self.body.lstrip()[:1] == b"<":
             raise Transient(f"{place} gave a web page instead of JSON; the next run tries again")
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=lambda _: None, parse_float=finite)
         except (ValueError, RecursionError):
             raise Transient(f"{place} gave broken JSON; the next run tries again") from None
 
@@ -184,7 +188,8 @@ class Http:
     def _exchange(
         self, url: httpx.URL, headers: dict[str, str], until: float
     ) -> tuple[int, httpx.Headers, bytes]:
-        request = httpx.Request("GET", url, headers=headers, extensions={"timeout": self._timeout})
+        bounds = {"timeout": self._timeout, "deadline": max(until - self._monotonic(), 0.0)}
+        request = httpx.Request("GET", url, headers=headers, extensions=bounds)
         place = _place(url)
         try:
             response = self._transport.handle_request(request)
@@ -194,6 +199,8 @@ class Http:
             finally:
                 response.close()
         except _FAULTS as fault:
+            if self._monotonic() > until:
+                raise self._late(place) from None
             # Only these texts are known to hold nothing that the site sent.
             connecting = isinstance(fault, (httpx.ConnectError, httpcore.ConnectError))
             why = str(fault) if connecting else type(fault).__name__
@@ -219,8 +226,14 @@ class Http:
                     "use an address with less content"
                 )
             if self._monotonic() > until:
-                raise Transient(f"{place} took longer than {self._deadline:g} seconds to answer")
+                raise self._late(place)
         return bytes(body)
+
+    def _late(self, place: str) -> Transient:
+        return Transient(
+            f"{place} took longer than {self._deadline:g} seconds to answer; "
+            "the next run tries again"
+        )
 
 
 def retry_time(headers: Mapping[str, str], now: datetime) -> datetime:

@@ -10,18 +10,21 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import re
+import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 import zstandard
 
 from .base import BadConfig, Transient
+from .values import finite
 from .zstd import ZstdFile
 
 MAX_RECORD = 20 * 2**20
@@ -37,9 +40,12 @@ BROKEN_ROW = "not a valid row (a quote that is never closed?)"
 RAGGED = "with more or fewer columns than the header"
 
 # Python can read JSON that it cannot write again: both count levels, the writer starts deeper.
-_MAX_DEPTH = 200
+MAX_DEPTH = 200
 _CHUNK = 2**16
 _HEAD = 4096
+# Lines that rows with an open quote may swallow before each is read again: a table with one in each
+# line would take time that grows with the square of its lines.
+_MOST_AGAIN = 200_000
 _FOREIGN = (
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
@@ -47,9 +53,13 @@ _FOREIGN = (
     (b"\x28\xb5\x2f\xfd", "is packed twice; unpack it once with `zstd -d`"),
 )
 _PACKERS = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+DAMAGE = (
+    *(EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError),
+    *(zipfile.BadZipFile, lzma.LZMAError),
+)
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=finite)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
+_T = TypeVar("_T")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f"))
 
 
@@ -110,7 +120,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     try:
         with _opened(path, packer) as stream:
             head = stream.read(_HEAD)
-    except _DAMAGE:
+    except DAMAGE:
         raise BadConfig(f"{path} is a damaged {packer} archive; fetch it again") from None
     except OSError as error:
         raise BadConfig(f"{path} cannot be read: {error.strerror}") from None
@@ -154,7 +164,7 @@ def is_lines(stream: IO[bytes]) -> bool:
             return True
         rest = stream.read(MAX_RECORD - len(head))
         _DECODER.raw_decode((head + rest).decode("utf-8", "replace").lstrip())
-    except (ValueError, RecursionError, *_DAMAGE, OSError):
+    except (ValueError, RecursionError, *DAMAGE, OSError):
         return True  # whoever reads the lines is told what is wrong with them
     return False
 
@@ -162,17 +172,18 @@ def is_lines(stream: IO[bytes]) -> bool:
 def json_lines(stream: IO[bytes], start: Place) -> Iterator[Record]:
     """The value of each line after `start`; blank lines are left out."""
     for line in _lines(stream, start):
+        if line.text is not None and not line.text.strip():
+            continue
         value, problem = (None, TOO_LONG) if line.text is None else _parse(line.text)
-        if line.text is None or line.text.strip():
-            yield Record(
-                line=line.number,
-                size=line.size,
-                after=line.after,
-                value=value,
-                problem=problem,
-                notes=line.notes,
-                whole=line.whole,
-            )
+        yield Record(
+            line=line.number,
+            size=line.size,
+            after=line.after,
+            value=value,
+            problem=problem,
+            notes=line.notes,
+            whole=line.whole,
+        )
 
 
 def json_values(stream: IO[bytes], start: Place, skip: int = 0) -> Iterator[Record]:
@@ -241,6 +252,7 @@ def csv_rows(
 
 def _rows(lines: Iterator[_Line], columns: list[str], delimiter: str) -> Iterator[Record]:
     ahead: deque[_Line] = deque()
+    again = 0
     while True:
         used: list[_Line] = []
         fields, problem = _row(_feed(ahead, lines, used), delimiter)
@@ -251,7 +263,14 @@ def _rows(lines: Iterator[_Line], columns: list[str], delimiter: str) -> Iterato
         if problem:
             # Only the first line of the row is given up; what it swallowed is read again.
             ahead.extendleft(reversed(used[1:]))
+            again += len(used)
             used = used[:1]
+            if again > _MOST_AGAIN + 10 * used[0].number:
+                raise BadConfig(
+                    f"quotes are opened again and again and never closed, in line "
+                    f"{used[0].number} too; what stands before it was read. Save it as CSV with "
+                    'each quote in a text doubled ("")'
+                )
         elif not any(fields):
             continue
         notes = {note for line in used for note in line.notes}
@@ -334,16 +353,15 @@ def _parse(text: str) -> tuple[object, str | None]:
         return None, NOT_JSON
     except RecursionError:
         return None, TOO_DEEP
-    deep = text.count("{") + text.count("[") > _MAX_DEPTH and _too_deep(value)
+    deep = text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value)
     return (None, TOO_DEEP) if deep else (value, None)
 
 
 def _too_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
         inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [value for values in inner if isinstance(values, Iterable) for value in values]
-        level = [value for value in level if isinstance(value, dict | list)]
+        level = [one for values in inner for one in values if isinstance(one, dict | list)]
         if not level:
             return False
     return True
@@ -360,12 +378,18 @@ def _read_line(stream: IO[bytes], line: int) -> bytes:
 
 
 def _guarded(read: Callable[[], bytes], line: int) -> bytes:
+    return guarded(read, f"line {line}")
+
+
+def guarded(read: Callable[[], _T], place: str) -> _T:
+    """What `read` gives; BadConfig when the archive is damaged behind `place`, or Transient."""
     try:
         return read()
-    except _DAMAGE:
+    except DAMAGE:
         raise BadConfig(
-            f"the archive is damaged after line {line}; what stands before it was read. Fetch the "
+            f"the archive is damaged after {place}; what stands before it was read. Fetch the "
             "file again"
         ) from None
     except OSError as error:
-        raise Transient(f"reading stopped after line {line}: {error.strerror}") from None
+        reason = error.strerror or "damaged data"
+        raise Transient(f"reading stopped after {place}: {reason}; try again") from None

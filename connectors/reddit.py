@@ -16,6 +16,7 @@ from .base import (
     Budget,
     BudgetSpent,
     Capabilities,
+    Compiled,
     Cost,
     Cursor,
     Mention,
@@ -26,14 +27,13 @@ from .base import (
 from .mapping import OddRecord
 from .reddit_api import Closed, RedditApi
 from .reddit_map import listed, read_thing, to_mention
-from .reddit_threads import read_threads, read_updates
-from .text import clean_text
+from .reddit_query import compile_query
+from .reddit_threads import read_threads, read_updates, refresh_cost
 from .values import require_aware
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_PAGE = 100
-_LONGEST_QUERY = 512
 # Reddit ends a listing after about this many posts and a search much sooner.
 _LISTING_END, _SEARCH_END = 1000, 250
 # Ids of the last page by which a walk goes on: the list is empty after one deleted since.
@@ -56,9 +56,11 @@ class _Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
-    """A way down a list: newest second seen, last ids given (the oldest last), posts read."""
+    """A way down a list: newest and oldest second seen, last ids given (the oldest last), posts
+    read."""
 
     top: int
+    oldest: int | None = None
     anchors: tuple[str, ...] = ()
     read: int = 0
 
@@ -128,7 +130,8 @@ class _Reddit(ABC):
         untold: list[str] = []
         row = 0
         for place, stream in enumerate(streams, start=1):
-            state = states.get(stream.key) or _State(since=_epoch(now - self._first), polled=0)
+            first = budget.since or now - self._first
+            state = states.get(stream.key) or _State(since=_epoch(first), polled=0)
             if state.walk is None:
                 state = _begun(state, now)
             while state.walk is not None:
@@ -167,6 +170,10 @@ class _Reddit(ABC):
     def refresh(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
         """Figures, edits and removals of posts and comments that are known; see `read_updates`."""
         return read_updates(self._api, self._source, ids, budget=budget, now=require_aware(now))
+
+    def refresh_cost(self, posts: int) -> Cost:
+        """The requests that looking up so many posts takes; they are free."""
+        return refresh_cost(posts)
 
     def thread(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
         """Whole conversations by the ids of their first posts; see `read_threads`."""
@@ -218,19 +225,25 @@ class _Reddit(ABC):
         # More than the last one: a single old post may stand out of order.
         reached = bool(seconds) and max(seconds[-_ANCHORS:]) < low
         finished = endless or reached or not (token or lost)
+        oldest = min([*seconds, *([] if walk.oldest is None else [walk.oldest])], default=None)
+        broken = endless or (finished and not reached and read > 0.9 * stream.end)
         if endless:
             faults["the list does not end; the rest was left out"] += 1
-        elif finished and not reached and read > 0.9 * stream.end:
+        elif broken:
             faults[f"Reddit ends the list after {read} posts; older ones are missing"] += 1
+        gaps: tuple[tuple[datetime, datetime], ...] = ()
+        if broken and oldest is not None and oldest > state.since:
+            gaps = ((_time(state.since), _time(oldest)),)
         logger.info("%s: %d records, %d new", stream.name, len(records), len(mentions))
         page = Page(
             mentions=tuple(mentions),
             cost=Cost(requests=self._api.requests - before),
             returned=len(records),
             warnings=tuple(f"{stream.name}: {why} ({n})" for why, n in faults.items()),
+            gaps=gaps,
         )
         top = max([walk.top, *seconds])
-        return page, _Walk(top=top, anchors=anchors, read=read), finished
+        return page, _Walk(top=top, oldest=oldest, anchors=anchors, read=read), finished
 
     def _ask(
         self, stream: _Stream, walk: _Walk, limit: int, now: datetime
@@ -274,12 +287,13 @@ class RedditSearch(_Reddit):
         newest = _newest(self._api, "r/all/new", require_aware(now))
         return f"{self._source}: the app is accepted, newest post of {newest}"
 
+    def compile(self, query: Query) -> Compiled:
+        """The searches for `query`, and which of its clauses Reddit runs; see `compile_query`."""
+        return compile_query(query)
+
     def _streams(self, query: Query | None) -> list[_Stream]:
         if query is None:
             raise BadConfig(f"{self._source} searches; call it with a query")
-        searches = compile_query(query)
-        if not searches:
-            raise BadConfig(f"query {query.name!r} has no terms; give it at least one")
         return [
             _Stream(
                 key=f"{subreddit}/{search}",
@@ -289,7 +303,7 @@ class RedditSearch(_Reddit):
                 end=_SEARCH_END,
             )
             for subreddit in self._subreddits or ("all",)
-            for search in searches
+            for search in self.compile(query).searches
         ]
 
 
@@ -332,26 +346,6 @@ class RedditNew(_Reddit):
             for subreddit in self._subreddits
             for kind in ("new", "comments")
         ]
-
-
-def compile_query(query: Query, limit: int = _LONGEST_QUERY) -> list[str]:
-    """The terms of `query` as searches of at most `limit` characters, each a row of ORs.
-
-    Every term is quoted, so that none is taken for syntax; what comes back is matched locally, by
-    `none_of` and `langs` too, for which the search has no clause that can be relied on.
-    """
-    terms = {" ".join(clean_text(term).replace('"', " ").split()) for term in query.any_of}
-    # Signs of other networks ("@", "#") are not part of a word here.
-    quoted = sorted(f'"{term}"' for term in {one.lstrip("@#") for one in terms} - {""})
-    searches: list[str] = []
-    for term in quoted:
-        if len(term) > limit:
-            raise BadConfig(f"query {query.name!r} has a term that is too long; shorten it")
-        if searches and len(searches[-1]) + len(" OR ") + len(term) <= limit:
-            searches[-1] += f" OR {term}"
-        else:
-            searches.append(term)
-    return searches
 
 
 def _newest(api: RedditApi, path: str, now: datetime) -> str:
@@ -402,6 +396,7 @@ def _states(cursor: Cursor | None, streams: Sequence[_Stream]) -> dict[str, _Sta
                 walk=walk
                 and _Walk(
                     top=int(walk["top"]),
+                    oldest=None if walk.get("oldest") is None else int(walk["oldest"]),
                     anchors=tuple(map(str, walk["anchors"])),
                     read=int(walk["read"]),
                 ),

@@ -5,13 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from itertools import islice
 from typing import Any, cast
 
 import httpcore
@@ -23,6 +20,7 @@ import requests
 from .base import BadConfig, ConnectorError, NeedsAuth, RetryAt, Transient
 from .guard import GuardedTransport
 from .http import Http, retry_time
+from .refusal import Refusal, Refusals, is_refusal, json_object, start_of
 
 API_URL, TOKEN_URL = "https://oauth.reddit.com", "https://www.reddit.com"
 
@@ -30,11 +28,11 @@ _POLICY = (
     "https://support.reddithelp.com/hc/en-us/articles/42728983564564-Responsible-Builder-Policy"
 )
 _REQUEST = "https://support.reddithelp.com/hc/en-us/requests/new?ticket_form_id=14868593862164"
+# What to do comes first: tables cut a long text off.
 _NO_APP = (
-    "Reddit needs an approved app, and new ones have to be requested since November 2025: read "
-    f"{_POLICY} and ask at {_REQUEST}; then set client_id and client_secret under "
-    "[sources.reddit]. Without an app, dumps of Reddit are the dependable way: "
-    "listener import FILE.zst"
+    f"Reddit needs an approved app (on request since November 2025): ask at {_REQUEST}, then set "
+    "client_id and client_secret under [sources.reddit]. Without an app, import dumps of Reddit: "
+    f"listener import FILE.zst. What Reddit wants to know of an app: {_POLICY}"
 )
 _REFUSED_APP = (
     "Reddit refuses the app; check the variables behind client_id and client_secret under "
@@ -57,12 +55,15 @@ _UNREACHABLE = (
     httpcore.ProtocolError,
 )
 _USER_AGENT = re.compile(r"[!-~][ -~]{5,253}[!-~]")
-_MOST_BYTES, _MOST_CHUNKS = 65_536, 256
 _TIMEOUT = httpx.Timeout(20.0).as_dict()
 
 
 class Closed(BadConfig):
     """What was asked for cannot be read: it is private, banned, quarantined, or not there."""
+
+
+class Gone(Closed):
+    """What was asked for does not exist, or not any more."""
 
 
 class RedditApi:
@@ -91,7 +92,9 @@ class RedditApi:
         self._app = client_id.strip(), client_secret.strip()
         self._urls = (base_url.rstrip("/"),) * 2 if base_url else (API_URL, TOKEN_URL)
         self._user_agent = user_agent
-        self._transport = _Refusals(transport or GuardedTransport(allow_private=bool(base_url)))
+        self._transport = Refusals(
+            transport or GuardedTransport(allow_private=bool(base_url)), _refused
+        )
         self._http = Http(
             self._transport,
             **{"retries": 1, "max_bytes": 20_000_000, "user_agent": user_agent, **limits},
@@ -109,8 +112,8 @@ class RedditApi:
     def get(self, path: str, params: Mapping[str, str | int], *, now: datetime) -> Any:
         """The JSON array or object at `path`.
 
-        Raises `Closed`, `RetryAt`, `NeedsAuth`, `Transient`, and `BadConfig` for a request that
-        Reddit does not accept.
+        Raises `Closed`, `Gone`, `RetryAt`, `NeedsAuth`, `Transient`, and `BadConfig` for a request
+        that Reddit does not accept.
         """
         if not self._app[0]:
             raise NeedsAuth(_NO_APP)
@@ -120,7 +123,7 @@ class RedditApi:
         for _ in range(2):
             try:
                 return self._ask(path, params)
-            except _Refusal as refusal:
+            except Refusal as refusal:
                 if refusal.status != 401:
                     raise _explained(refusal, now) from None
                 # The token ran out or was revoked; if a new one is refused too, the app is.
@@ -182,8 +185,8 @@ class RedditApi:
         self._requests += 1
         try:
             response = self._transport.handle_request(request)
-            body = _start_of(response)
-        except _Refusal as refusal:
+            body = start_of(response)
+        except Refusal as refusal:
             if refusal.status in (400, 401):
                 raise NeedsAuth(_REFUSED_APP) from None
             raise _explained(refusal, self._now) from None
@@ -193,7 +196,7 @@ class RedditApi:
             ) from None
         if response.status_code != 200:
             raise Transient(f"Reddit gives no token ({response.status_code}); try again later")
-        token = _object(body)
+        token = json_object(body)
         if "error" in token:
             raise NeedsAuth(_REFUSED_APP)
         match token:
@@ -233,57 +236,14 @@ class _Requestor(prawcore.Requestor):
         return response
 
 
-@dataclass(frozen=True)
-class _Refusal(Exception):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+def _refused(status: int) -> bool:
+    # Subreddits that are closed or do not exist answer with a redirect.
+    return is_refusal(status) or 300 <= status < 400
 
 
-class _Refusals(httpx.BaseTransport):
-    """Raises redirects and 4xx with the start of their body, which `Http` does not read."""
-
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer when it is no refusal."""
-        response = self._inner.handle_request(request)
-        if not 300 <= response.status_code < 500 or response.status_code == 408:
-            return response
-        raise _Refusal(response.status_code, response.headers, _start_of(response))
-
-    def close(self) -> None:
-        """Close the connections that are kept open."""
-        self._inner.close()
-
-
-def _start_of(response: httpx.Response) -> bytes:
-    try:
-        chunks = islice(cast("httpx.SyncByteStream", response.stream), _MOST_CHUNKS)
-        data = b"".join(chunks)[:_MOST_BYTES]
-    finally:
-        response.close()
-    if "gzip" in response.headers.get("content-encoding", ""):
-        try:
-            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _MOST_BYTES)
-        except zlib.error:
-            return b""
-    return data
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in a body; empty for anything else."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _explained(refusal: _Refusal, now: datetime) -> ConnectorError:
+def _explained(refusal: Refusal, now: datetime) -> ConnectorError:
     status, headers = refusal.status, refusal.headers
-    problem = _object(refusal.body)
+    problem = refusal.problem
     spent = _number(headers.get("x-ratelimit-remaining")) < 1
     if status == 429 or (status == 403 and ("retry-after" in headers or spent)):
         return RetryAt(retry_time(headers, now), f"Reddit limits requests ({status})")
@@ -296,7 +256,8 @@ def _explained(refusal: _Refusal, now: datetime) -> ConnectorError:
     if status == 403:
         return Closed("may not be read by this app (403); remove it from the list")
     if status < 400 or status in (404, 410, 451):
-        return Closed(f"does not exist or is closed ({status}); check its name")
+        kind = Gone if status in (404, 410) else Closed
+        return kind(f"does not exist or is closed ({status}); check its name")
     return BadConfig(f"Reddit refuses the request ({status}); shorten or correct its terms")
 
 

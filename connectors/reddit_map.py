@@ -90,7 +90,7 @@ def to_updates(thing: Thing, source: str, now: datetime) -> list[Update]:
     """What is new about a known post or comment: its figures and edit, or that it is gone."""
     reason = thing.removed or ("author deleted" if thing.nobodys else None)
     if reason:
-        return [to_tombstone(thing, source, reason, now)]
+        return [to_tombstone(thing.fullname, source, reason, now)]
     figures = Counts(
         likes=read_count(thing.data.get("score")),
         replies=read_count(thing.data.get("num_comments")),
@@ -113,9 +113,9 @@ def to_updates(thing: Thing, source: str, now: datetime) -> list[Update]:
     return updates
 
 
-def to_tombstone(thing: Thing, source: str, reason: str, now: datetime) -> Update:
+def to_tombstone(fullname: str, source: str, reason: str, now: datetime) -> Update:
     """Word that the text of a post or comment is gone."""
-    return Update(source=source, native_id=thing.fullname, kind="tombstone", at=now, reason=reason)
+    return Update(source=source, native_id=fullname, kind="tombstone", at=now, reason=reason)
 
 
 def listed(body: object) -> tuple[list[object], str | None] | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .base import Budget, BudgetSpent, Cost, Mention, Page, Transient, Update
 from .mapping import OddRecord
-from .reddit_api import Closed, RedditApi
+from .reddit_api import Closed, Gone, RedditApi
 from .reddit_map import More, listed, read_thing, to_mention, to_tombstone, to_updates, walk_tree
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ def read_threads(
 ) -> Iterator[Page]:
     """Each conversation from its post on, one page a request, removed texts as tombstones.
 
-    Pages have no cursor. A conversation that is closed is a warning. Raises BudgetSpent when some
-    are left, and what `RedditApi.get` raises.
+    Pages have no cursor. A conversation that is closed is a warning, one that is gone a tombstone
+    of its post. Raises BudgetSpent when some are left, and what `RedditApi.get` raises.
     """
     pages = mentions = 0
     for place, root_id in enumerate(ids, start=1):
@@ -93,6 +93,11 @@ def read_updates(
         )
 
 
+def refresh_cost(posts: int) -> Cost:
+    """Requests that `read_updates` makes for this many posts; they are free."""
+    return Cost(requests=-(-posts // _LARGEST_LOOKUP))
+
+
 @dataclass(slots=True)
 class _Tree:
     """A conversation being read: `todo` are the requests that are left, `seen` the ids given."""
@@ -114,14 +119,16 @@ class _Tree:
         before = self.api.requests
         self.requests += 1
         faults: Counter[str] = Counter()
+        updates: list[Update] = []
         try:
             records = self._records(self.todo.pop(0))
         except Closed as error:
             records = []
             faults[str(error)] += 1
             self.todo.clear()
+            if isinstance(error, Gone) and self.requests == 1:
+                updates.append(to_tombstone(self.root_id, self.source, "deleted", self.now))
         mentions: list[Mention] = []
-        updates: list[Update] = []
         returned = 0
         for record in walk_tree(records):
             if isinstance(record, More):
@@ -134,7 +141,9 @@ class _Tree:
                     continue
                 self.seen.add(thing.fullname)
                 if thing.removed:
-                    updates.append(to_tombstone(thing, self.source, thing.removed, self.now))
+                    updates.append(
+                        to_tombstone(thing.fullname, self.source, thing.removed, self.now)
+                    )
                 mention, notes = to_mention(thing, self.source, self.now)
             except OddRecord as odd:
                 faults[f"skipped, {odd.reason}"] += 1

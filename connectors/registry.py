@@ -11,14 +11,23 @@ from .base import BadConfig, Connector
 GROUP = "listener.connectors"
 
 BUILT_IN = {
+    "appstore": "connectors.appstore:AppStore",
+    "bluesky": "connectors.bluesky:BlueskySearch",
+    "bluesky_notifications": "connectors.bluesky:BlueskyNotifications",
+    "discourse": "connectors.discourse:Discourse",
     "file": "connectors.opening:open_file",
     "hackernews": "connectors.hackernews:HackerNews",
+    "jetstream": "connectors.jetstream:Jetstream",
+    "mastodon_mentions": "connectors.mastodon:MastodonMentions",
+    "mastodon_search": "connectors.mastodon_search:MastodonSearch",
+    "mastodon_tags": "connectors.mastodon:MastodonTags",
     "reddit": "connectors.reddit:RedditSearch",
     "reddit_new": "connectors.reddit:RedditNew",
     "rss": "connectors.rss:Rss",
     "sample": "connectors.sample:Sample",
     "x": "connectors.x:Search",
     "x_mentions": "connectors.x:Mentions",
+    "youtube": "connectors.youtube:YouTube",
 }
 
 

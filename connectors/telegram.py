@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +14,7 @@ import ijson
 from .base import Author, BadConfig, Capabilities, Counts, Mention
 from .files import FileConnector
 from .mapping import NO_DATE, NO_ZONE, Mapped, OddRecord
-from .records import Place, Record
+from .records import MAX_DEPTH, TOO_DEEP, Place, Record, guarded
 from .text import clean_text, web_url
 from .values import read_count, read_id, read_text, read_time
 
@@ -20,6 +22,8 @@ from .values import read_count, read_id, read_text, read_time
 _PRIVATE = frozenset({"personal_chat", "bot_chat", "saved_messages", "verification_codes"})
 _MESSAGES = ("messages.item", "chats.list.item.messages.item")
 _ABOUT = ("name", "type", "id")
+_OPENING, _CLOSING = ("start_map", "start_array"), ("end_map", "end_array")
+_DEEPEST_PATH = 5
 PRIVATE = "in a private chat (export that chat alone to import it)"
 SERVICE = "a note of Telegram, no message"
 
@@ -54,20 +58,28 @@ class Telegram(FileConnector):
 
     def _records(self, stream: IO[bytes], start: Place) -> Iterator[Record]:
         stream.seek(0)
-        count = 0
-        try:
-            for message, chat in _messages(stream):
-                count += 1
-                if count > start.at:
-                    place = Place(count, count)
-                    size = len(str(message.get("text") or "")) + 200
-                    value = {**message, "chat": chat}
-                    yield Record(line=count, size=size, after=place, value=value)
-        except (ijson.JSONError, ValueError, RecursionError):
-            raise BadConfig(
-                f"not valid JSON after message {count}; what stands before it was read. Export the "
-                "chat again as JSON"
-            ) from None
+        stream.seek(len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
+        messages, count = _messages(stream), 0
+        while True:
+            try:
+                found = guarded(partial(next, messages, None), f"message {count}")
+            except (ijson.JSONError, ValueError):
+                raise BadConfig(
+                    f"not valid JSON after message {count}; what stands before it was read. Export "
+                    "the chat again as JSON"
+                ) from None
+            if found is None:
+                return
+            message, chat = found
+            count += 1
+            if count > start.at:
+                yield Record(
+                    line=count,
+                    size=len(str((message or {}).get("text") or "")) + 200,
+                    after=Place(count, count),
+                    value=message and {**message, "chat": chat},
+                    problem=TOO_DEEP if message is None else None,
+                )
 
     def _mentions(self, value: object, now: datetime) -> Mapped:
         return message_mentions(value, source=self.source, now=now)
@@ -115,24 +127,43 @@ def message_mentions(value: object, *, source: str = "telegram", now: datetime) 
     return Mapped((mention,), (), note)
 
 
-def _messages(stream: IO[bytes]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Each message with what is known of its chat, one in memory at a time."""
+def _messages(stream: IO[bytes]) -> Iterator[tuple[Mapping[str, Any] | None, Mapping[str, Any]]]:
+    """Each message with what is known of its chat, one in memory at a time.
+
+    None instead of one that is nested too deep. The path is kept here, as that of `ijson.parse`
+    takes memory that grows with the square of the depth.
+    """
     chat: dict[str, Any] = {}
+    path: list[str] = []
     builder: ijson.ObjectBuilder | None = None
-    inside = ""
-    for prefix, event, value in ijson.parse(stream, use_float=True):
+    depth, deep = 0, False
+    for event, value in ijson.basic_parse(stream, use_float=True):
         if builder is not None:
-            builder.event(event, value)
-            if prefix == inside and event == "end_map":
-                yield builder.value, chat
+            depth += (event in _OPENING) - (event in _CLOSING)
+            deep = deep or depth > MAX_DEPTH
+            if not deep:
+                builder.event(event, value)
+            if not depth:
+                yield None if deep else builder.value, chat
                 builder = None
-        elif prefix in _MESSAGES and event == "start_map":
-            builder, inside = ijson.ObjectBuilder(), prefix
+            continue
+        if event == "map_key":
+            path[-1] = value
+            continue
+        if event in _CLOSING:
+            path.pop()
+            continue
+        place = ".".join(path) if len(path) <= _DEEPEST_PATH else ""
+        if place in _MESSAGES and event == "start_map":
+            builder, depth, deep = ijson.ObjectBuilder(), 1, False
             builder.event(event, value)
-        elif prefix == "chats.list.item" and event == "start_map":
+            continue
+        if place == "chats.list.item" and event == "start_map":
             chat = {"one_of_many": True}
-        elif prefix.removeprefix("chats.list.item.") in _ABOUT:
-            chat[prefix.rpartition(".")[2]] = value
+        elif place.removeprefix("chats.list.item.") in _ABOUT:
+            chat[path[-1]] = value
+        if event in _OPENING:
+            path.append("item" if event == "start_array" else "")
 
 
 def _text(message: Mapping[str, Any]) -> str:

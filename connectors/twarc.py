@@ -19,12 +19,12 @@ from .files import FileConnector
 from .mapping import NO_DATE, Mapped, OddRecord
 from .records import Place, Record, is_lines, json_lines, json_values
 from .text import clean_text, web_url
-from .values import read_count, read_id, read_lang, read_text, read_time, unescape
+from .values import is_number, read_count, read_id, read_lang, read_text, read_time, unescape
 
 # Milliseconds of the first id that holds its own time (X's Snowflake: id >> 22 is the time since).
 _SNOWFLAKE_EPOCH = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=1_288_834_974_657)
 _FIRST_SNOWFLAKE = 29_700_859_247
-_SHORT_LINK = re.compile(r"https?://t\.co/\w+")
+SHORT_LINK = re.compile(r"https?://t\.co/\w+")
 _RETWEET = re.compile(r"RT @(\w+): ")
 _TITLE = re.compile(r"[A-Za-z -]{1,40}")
 _CUT_RETWEET = "retweet cut off, its original is not in the file"
@@ -78,8 +78,8 @@ def is_twarc(value: object) -> bool:
 def page_mentions(value: object, *, source: str = "x", now: datetime) -> Mapped:
     """The posts of one page (or one flattened post) as mentions, in the order of the page.
 
-    A post that was edited has the id of its newest version, and its text when the page has it; the
-    earlier ids are in `raw` under "earlier_ids". Raises OddRecord for what is no page.
+    A post that was edited has the id of its first version, which no edit changes, and the text of
+    its newest one when the page has it. Raises OddRecord for what is no page.
     """
     if not isinstance(value, Mapping):
         raise OddRecord("not an object")
@@ -113,21 +113,17 @@ def first_id(time: datetime) -> int:
     return max((time - _SNOWFLAKE_EPOCH) // timedelta(milliseconds=1), 0) << 22
 
 
-def version_ids(page: Mapping[str, Any]) -> dict[str, str]:
-    """Of each edited post that a page knows, included ones too: any version's id to the first."""
-    includes = page.get("includes")
-    included = includes.get("tweets") if isinstance(includes, Mapping) else None
-    posts = (*_objects(page.get("data")), *_objects(included))
-    return {old: min(ids, key=int) for ids in map(_versions, posts) for old in ids}
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """The posts of a page, all users and posts it knows by id, and the newest id of edited ones."""
+    """The posts of a page, all users and posts it knows by id, and the versions of edited ones.
+
+    `first` and `newest` map the id of any version to that of the first and of the newest one.
+    """
 
     posts: Sequence[_Post]
     users: Mapping[str, Mapping[str, Any]]
     known: Mapping[str, _Post]
+    first: Mapping[str, str]
     newest: Mapping[str, str]
 
     @classmethod
@@ -146,8 +142,9 @@ class _Page:
         authors = _objects([post.get("author") for post in (*inner, *posts)])
         users = _by_id([*authors, *_objects(includes.get("users"))])
         histories = [_versions(post) for post in known.values()]
-        newest = {old: max(ids, key=int) for ids in histories for old in ids}
-        return cls(posts, users, known, newest)
+        first = {one: min(ids, key=int) for ids in histories for one in ids}
+        newest = {one: max(ids, key=int) for ids in histories for one in ids}
+        return cls(posts, users, known, first, newest)
 
     def handle(self, post: _Post) -> str | None:
         user = self.users.get(read_id(post.get("author_id")) or "", {})
@@ -158,8 +155,8 @@ def _mention(post: _Post, page: _Page, source: str, notes: list[str], now: datet
     given_id = read_id(post.get("id"))
     if given_id is None:
         raise OddRecord("a post without id")
-    native_id = page.newest.get(given_id, given_id)
-    post = page.known.get(native_id, post)
+    native_id, newest_id = page.first.get(given_id, given_id), page.newest.get(given_id, given_id)
+    post = page.known.get(newest_id, post)
     text = _text(post, page)
     if not text:
         raise OddRecord("no text, so not a post")
@@ -173,15 +170,15 @@ def _mention(post: _Post, page: _Page, source: str, notes: list[str], now: datet
     return Mention(
         source=source,
         native_id=native_id,
-        url=f"https://x.com/{page.handle(post) or 'i'}/status/{native_id}",
+        url=f"https://x.com/{page.handle(post) or 'i'}/status/{newest_id}",
         text=text,
         published_at=published_at or now,
         author=_author(post, page, source),
         lang=read_lang(post.get("lang")),
-        parent_id=page.newest.get(parent_id, parent_id) if parent_id else None,
-        root_id=page.newest.get(root_id, root_id) if root_id else None,
+        parent_id=page.first.get(parent_id, parent_id) if parent_id else None,
+        root_id=page.first.get(root_id, root_id) if root_id else None,
         counts=_counts(post),
-        raw=_raw(post, page, native_id),
+        raw=_raw(post, page),
     )
 
 
@@ -211,14 +208,15 @@ def _own_text(post: _Post) -> str:
             if isinstance(short, str) and full:
                 links[short] = full
     text = unescape(read_text(note.get("text")) or read_text(post.get("text")) or "")
-    return clean_text(_SHORT_LINK.sub(lambda found: links.get(found[0], found[0]), text))
+    return clean_text(SHORT_LINK.sub(lambda found: links.get(found[0], found[0]), text))
 
 
 def _published_at(post: _Post, native_id: str) -> datetime | None:
-    """When it was posted; the id says so too, and not every file has `created_at`."""
-    if time := read_time(post.get("created_at")):
+    """When it was first posted; the id says so too, and not every file has `created_at`."""
+    time = read_time(post.get("created_at"))
+    if time and native_id == read_id(post.get("id")):
         return time[0]
-    return id_time(native_id)
+    return id_time(native_id) or (time[0] if time else None)
 
 
 def _author(post: _Post, page: _Page, source: str) -> Author | None:
@@ -252,7 +250,7 @@ def _counts(post: _Post) -> Counts:
     )
 
 
-def _raw(post: _Post, page: _Page, native_id: str) -> dict[str, Any]:
+def _raw(post: _Post, page: _Page) -> dict[str, Any]:
     raw = {**post}
     quoted = page.known.get(_referenced(post, "quoted") or "")
     if quoted is not None:
@@ -261,8 +259,6 @@ def _raw(post: _Post, page: _Page, native_id: str) -> dict[str, Any]:
             "author": page.handle(quoted),
             "text": _own_text(quoted),
         }
-    if earlier := [old for old in _versions(post) if old != native_id]:
-        raw["earlier_ids"] = earlier
     return raw
 
 
@@ -279,7 +275,7 @@ def _versions(post: _Post) -> list[str]:
     """Ids of all versions of a post; empty when it was never edited."""
     history = post.get("edit_history_tweet_ids")
     ids = [read_id(value) or "" for value in history] if isinstance(history, list) else []
-    return ids if len(ids) > 1 and all(value.isdecimal() for value in ids) else []
+    return ids if len(ids) > 1 and all(map(is_number, ids)) else []
 
 
 def _error_titles(value: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import unicodedata
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from math import isfinite
 
 from .text import clean_text
 
@@ -25,6 +26,8 @@ _OLD_LANG = {"in": "id", "iw": "he", "ji": "yi"}
 _EPOCH = re.compile(r"\d{9,19}(?:\.\d+)?")
 _ESCAPED = re.compile(r"&(amp|lt|gt);")
 _PLAIN_SIGNS = {"amp": "&", "lt": "<", "gt": ">"}
+# No id has more digits, and Python reads and prints no number of thousands of them.
+_LONGEST_NUMBER = 40
 
 
 def unescape(text: str) -> str:
@@ -85,9 +88,23 @@ def read_id(value: object) -> str | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    if isinstance(value, int) and abs(value) >= 10**40:
-        return None  # no id; and Python refuses to print numbers of thousands of digits
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST_NUMBER:
+        return None
     return clean_text(str(value)) or None
+
+
+def is_number(native_id: str) -> bool:
+    """Whether an id is a whole number, which `int` can read."""
+    return native_id.isdecimal() and len(native_id) <= _LONGEST_NUMBER
+
+
+def finite(digits: str) -> float | None:
+    """The number in a piece of JSON, None for one that is too large, such as 1e999.
+
+    Python would write infinity as a word that is no JSON.
+    """
+    number = float(digits)
+    return number if isfinite(number) else None
 
 
 def read_text(value: object) -> str | None:

@@ -16,6 +16,7 @@ from .base import (
     BadConfig,
     Budget,
     Capabilities,
+    Compiled,
     Cost,
     Cursor,
     Estimate,
@@ -25,6 +26,7 @@ from .base import (
     Transient,
 )
 from .http import Http, Response
+from .twarc import page_mentions
 from .values import read_count, read_id, require_aware
 from .x_client import BASE_URL, Client, Refused, read_object, read_page
 from .x_money import Meter, Prices, price_page, total
@@ -37,10 +39,10 @@ from .x_pages import (
     given_version,
     newest_version,
     page_warnings,
-    read_posts,
     removals,
 )
 from .x_query import compile_query
+from .x_threads import read_threads
 from .x_window import Lane, advanced, below, endless, opened, read_lanes, rest_of, write_lanes
 
 logger = logging.getLogger(__name__)
@@ -101,10 +103,10 @@ class _X:
             raise NeedsAuth("X needs a bearer token; set bearer_token under [sources.x]")
         return Client(self._http, self._token, self._url, now)
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self, *, referenced: bool) -> dict[str, Any]:
         """Parameters of a page; authors and referenced posts are asked for only if wanted."""
         expansions = ["author_id"] if self._authors else []
-        expansions += ["referenced_tweets.id"] if self._referenced else []
+        expansions += ["referenced_tweets.id"] if referenced else []
         return {
             "tweet_fields": POST_FIELDS,
             "expansions": expansions or None,
@@ -117,32 +119,39 @@ class _X:
         return price + referenced + (self._prices.user if self._authors else 0)
 
     def _walk(
-        self, lane: Lane, send: _Send, kind: _Kind, meter: Meter, now: datetime, what: str
+        self,
+        lane: Lane,
+        send: _Send,
+        kind: _Kind,
+        meter: Meter,
+        now: datetime,
+        what: str,
+        since: datetime | None,
     ) -> Iterator[tuple[Lane, Page]]:
         """The pages of one window, each with the lane after it; `what` names them for people."""
         first, retries = meter.pages, 0
         reach = now - kind.reach if kind.reach else None
-        lane, lost = opened(lane, start=now - self._first, reach=reach)
-        warnings = (
-            [f"{self.source}: {what} before {lost:%Y-%m-%d %H:%M} UTC are out of reach; skipped"]
-            if lost
-            else []
-        )
+        lane, gaps = opened(lane, start=since or now - self._first, reach=reach)
+        warnings = [
+            f"{self.source}: {what} before {end:%Y-%m-%d %H:%M} UTC are out of reach; skipped"
+            for _, end in gaps[-1:]
+        ]
         while (window := lane.window) is not None:
             left_out = f"{what} {rest_of(window)}"
             if meter.pages - first >= self._max_pages:
                 raise meter.spent(left_out)
             size = meter.room(_LARGEST_PAGE, kind.smallest, self._dearest(kind.price), left_out)
+            fields = self._fields(referenced=self._referenced)
             bounds = {"since_id": window.low, "until_id": window.until, "max_results": size}
             try:
-                response = send(window.token, {**self._fields(), **bounds})
+                response = send(window.token, {**fields, **bounds})
             except Refused:
                 if window.token is None:
                     raise
                 lane, retries = replace(lane, window=below(window)), retries + 1
                 continue
             body = read_page(response)
-            found = read_posts(body, source=self.source, now=now)
+            found = page_mentions(body, source=self.source, now=now)
             lane = advanced(lane, window, body, now)
             warnings += page_warnings(found, self.source)
             if endless(lane, window):
@@ -154,10 +163,11 @@ class _X:
                 cost=price_page(body, post=kind.price, prices=self._prices, requests=requests),
                 returned=count_posts(body),
                 warnings=tuple(warnings),
+                gaps=gaps,
             )
             logger.info("%s: %d posts, %d resources", what, page.returned, page.cost.resources)
             yield lane, meter.add(page)
-            warnings = []
+            warnings, gaps = [], ()
 
     def _usage(self, now: datetime) -> str:
         """One line from the usage endpoint, which is free."""
@@ -175,11 +185,21 @@ class Search(_X):
 
     Authors cost twice as much as posts and are not read unless `authors`. With `referenced` come
     the whole texts of quoted and retweeted posts; they may be billed as posts, and are counted so.
+    Of a conversation that is read again come about the newest `max_thread_posts`.
     """
 
-    def __init__(self, http: Http, bearer_token: str, *, retweets: bool = False, **shared: Any):
+    def __init__(
+        self,
+        http: Http,
+        bearer_token: str,
+        *,
+        retweets: bool = False,
+        max_thread_posts: int = 100,
+        **shared: Any,
+    ):
         super().__init__(http, bearer_token, **shared)
         self._retweets = retweets
+        self._thread_posts = max_thread_posts
 
     def capabilities(self) -> Capabilities:
         """One search or more for each query."""
@@ -200,7 +220,7 @@ class Search(_X):
         now = require_aware(now)
         if query is None:
             raise BadConfig("x searches; call it with a query")
-        searches = compile_query(query, retweets=self._retweets).searches
+        searches = self.compile(query).searches
         client, meter = self._client(now), Meter(f"x, query {query.name!r}", budget)
         kind = _Kind(smallest=10, price=self._prices.post, reach=_REACH)
         lanes = read_lanes(cursor, searches)
@@ -209,10 +229,14 @@ class Search(_X):
         for place, search in enumerate(order, start=1):
             what = f"search {place} of {len(order)}" if len(order) > 1 else "posts"
             lane, send = lanes.get(search, Lane()), _searching(client, search)
-            for after, page in self._walk(lane, send, kind, meter, now, what):
+            for after, page in self._walk(lane, send, kind, meter, now, what, budget.since):
                 lanes[search] = after
                 more = after.window is not None or place < len(order)
                 yield replace(page, cursor=write_lanes(lanes), more=more)
+
+    def compile(self, query: Query) -> Compiled:
+        """The searches for `query`, and which of its clauses X runs; see `compile_query`."""
+        return compile_query(query, retweets=self._retweets)
 
     def check(self, *, now: datetime) -> str:
         """Whether the token is accepted, and how much of the plan is used; costs nothing."""
@@ -222,14 +246,14 @@ class Search(_X):
         """The posts of the last seven days by the counts endpoint, and what reading them costs.
 
         A post that two searches of one query find is counted twice, but read for one price. Raises
-        BudgetSpent before a request that is too dear.
+        BudgetSpent before the first request when the budget does not hold all of them.
         """
         now = require_aware(now)
         client, meter = self._client(now), Meter(f"x, counts of query {query.name!r}", budget)
-        searches = compile_query(query, retweets=self._retweets).searches
+        searches = self.compile(query).searches
         posts = 0
-        for done, search in enumerate(searches):
-            meter.room(1, 1, self._prices.counts, f"{len(searches) - done} counts")
+        meter.room(1, 1, len(searches) * self._prices.counts, f"{len(searches)} counts")
+        for search in searches:
             response = client.get_recent_tweets_count(search, granularity="day")
             meta = read_page(response).get("meta")
             count = read_count(meta.get("total_tweet_count")) if isinstance(meta, dict) else None
@@ -255,7 +279,7 @@ class Search(_X):
             batch, waiting = waiting[:size], waiting[size:]
             response = client.get_tweets(batch, tweet_fields=POST_FIELDS)
             body = read_object(response)
-            found = read_posts(body, source=self.source, now=now)
+            found = page_mentions(body, source=self.source, now=now)
             updates = [*removals(body, names, self.source, now)]
             for mention in found.mentions:
                 given, newest = given_version(mention), newest_version(mention)
@@ -274,6 +298,29 @@ class Search(_X):
                 returned=count_posts(body),
             )
             yield meter.add(page)
+
+    def refresh_cost(self, posts: int) -> Cost:
+        """The price of looking each post up once.
+
+        The newest version of an edited post is one more; it is asked for last, within the budget.
+        """
+        requests = -(-posts // _LARGEST_LOOKUP)
+        return Cost(requests=requests, resources=posts, micro_dollars=posts * self._prices.post)
+
+    def thread(self, ids: Sequence[str], *, budget: Budget, now: datetime) -> Iterator[Page]:
+        """The replies of the last seven days by the ids of first posts; see `read_threads`."""
+        now = require_aware(now)
+        return read_threads(
+            self._client(now),
+            ids,
+            most=self._thread_posts,
+            fields=self._fields(referenced=False),
+            prices=self._prices,
+            dearest=self._prices.post + (self._prices.user if self._authors else 0),
+            meter=Meter("x, conversations", budget),
+            source=self.source,
+            now=now,
+        )
 
 
 class Mentions(_X):
@@ -312,7 +359,7 @@ class Mentions(_X):
         lane = read_lanes(cursor, [user]).get(user, Lane())
         kind = _Kind(smallest=5, price=self._prices.owned_mention, reach=None)
         send = _mentioning(client, user)
-        for after, page in self._walk(lane, send, kind, meter, now, "mentions"):
+        for after, page in self._walk(lane, send, kind, meter, now, "mentions", budget.since):
             place = {"handle": self._user, "user": user, **write_lanes({user: after})}
             cost, asked = total(page.cost, asked), Cost()
             yield replace(page, cursor=place, more=after.window is not None, cost=cost)

@@ -13,23 +13,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from .base import Author, BadConfig, Capabilities, Counts, Mention
 from .files import FileConnector
 from .mapping import NO_DATE, Mapped, OddRecord
-from .records import Place, Record, json_values, open_bytes, read_head
+from .records import DAMAGE, Place, Record, guarded, json_values, open_bytes, read_head
 from .text import web_url
-from .twarc import id_time
-from .values import read_count, read_id, read_lang, read_text, read_time, unescape
+from .twarc import SHORT_LINK, id_time
+from .values import is_number, read_count, read_id, read_lang, read_text, read_time, unescape
 
 _START = re.compile(rb"\s*window\.YTD\.(?:tweets?|account)\.part\d+\s*=\s*(?=\[)")
 _LONGEST_START = 200
 _POSTS = re.compile(r"tweets?(?:-part\d+)?\.js")
 # An account is told in a few hundred bytes; what is longer is another file of that name.
 _LONGEST_ACCOUNT = 1_000_000
+# What a zip file may raise beside its own error: RuntimeError for a password, a packing that Python
+# does not know (and JSON nested too deep), ValueError for odd names and places.
+_ZIP_FAULTS = (OSError, RuntimeError, ValueError, *DAMAGE)
 
 
 class XArchive(FileConnector):
@@ -88,7 +91,7 @@ class XArchive(FileConnector):
                 handle=read_text(account.get("username")),
                 name=read_text(account.get("accountDisplayName")),
             )
-        except (OSError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError):
+        except (*_ZIP_FAULTS, LookupError, TypeError, AttributeError):
             return None
 
 
@@ -100,7 +103,7 @@ def is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_posts_in(archive))
-    except (zipfile.BadZipFile, OSError):
+    except _ZIP_FAULTS:
         return False
 
 
@@ -145,12 +148,14 @@ def _text(post: Mapping[str, Any]) -> str:
     """The text with the addresses that its short links stand for."""
     text = unescape(read_text(post.get("full_text")) or read_text(post.get("text")) or "")
     entities = post.get("entities")
-    links = entities.get("urls") if isinstance(entities, Mapping) else None
-    for link in links if isinstance(links, list) else ():
+    urls = entities.get("urls") if isinstance(entities, Mapping) else None
+    links: dict[str, str] = {}
+    for link in urls if isinstance(urls, list) else ():
         if isinstance(link, Mapping):
             short, whole = read_text(link.get("url")), web_url(link.get("expanded_url"))
-            text = text.replace(short, whole) if short and whole else text
-    return text
+            if short and whole:
+                links[short] = whole
+    return SHORT_LINK.sub(lambda found: links.get(found[0], found[0]), text)
 
 
 def _first_version(post: Mapping[str, Any]) -> str | None:
@@ -158,7 +163,7 @@ def _first_version(post: Mapping[str, Any]) -> str | None:
     for part in info.values() if isinstance(info, Mapping) else ():
         ids = part.get("editTweetIds") if isinstance(part, Mapping) else None
         found = [one for one in map(read_id, ids if isinstance(ids, list) else ()) if one]
-        if found and all(one.isdecimal() for one in found):
+        if found and all(map(is_number, found)):
             return min(found, key=int)
     return None
 
@@ -167,10 +172,15 @@ def _is_zip(path: Path) -> bool:
     return read_head(path, 4) == b"PK\x03\x04"
 
 
-def _posts_in(archive: zipfile.ZipFile) -> list[str]:
-    paths = map(PurePosixPath, archive.namelist())
-    found = [p for p in paths if _POSTS.fullmatch(p.name) and p.parent.name == "data"]
-    return [str(path) for path in sorted(found, key=lambda path: path.stem)]
+def _posts_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    # The entries themselves: two of them may have the same name.
+    entries = [(PurePosixPath(one.filename), one) for one in archive.infolist() if not one.is_dir()]
+    found = [
+        (path, one)
+        for path, one in entries
+        if _POSTS.fullmatch(path.name) and path.parent.name == "data"
+    ]
+    return [one for _, one in sorted(found, key=lambda pair: pair[0].stem)]
 
 
 def _parts(path: Path, stream: IO[bytes]) -> Iterator[IO[bytes]]:
@@ -179,23 +189,22 @@ def _parts(path: Path, stream: IO[bytes]) -> Iterator[IO[bytes]]:
         return
     try:
         with zipfile.ZipFile(stream) as archive:
-            names = _posts_in(archive)
-            if not names:
+            entries = _posts_in(archive)
+            if not entries:
                 raise BadConfig("there is no data/tweets.js in it; take the archive of X")
-            for name in names:
-                with archive.open(name) as part:
+            for entry in entries:
+                with archive.open(entry) as part:
                     yield part
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError):
-        # The last two: a password, or a packing that Python does not know.
+    except _ZIP_FAULTS:
         raise BadConfig("the zip file cannot be read; unpack it and name tweets.js") from None
 
 
 def _start_of(stream: IO[bytes]) -> int:
     """Bytes before the array; BadConfig when the file does not start like one of X."""
     stream.seek(0)
-    start = _START.match(stream.read(_LONGEST_START))
+    start = _START.match(guarded(partial(stream.read, _LONGEST_START), "its start"))
     if start is None:
-        raise BadConfig("it does not start like tweets.js of an archive of X")
+        raise BadConfig("it does not start like tweets.js of an archive of X; take it as X gave it")
     return start.end()
 
 
@@ -206,6 +215,7 @@ def _account(path: Path) -> Iterator[IO[bytes]]:
             yield stream
         return
     with zipfile.ZipFile(path) as archive:
-        beside = PurePosixPath(_posts_in(archive)[0]).with_name("account.js")
-        with archive.open(str(beside)) as stream:
+        beside = PurePosixPath(_posts_in(archive)[0].filename).with_name("account.js")
+        found = (one for one in archive.infolist() if PurePosixPath(one.filename) == beside)
+        with archive.open(next(found, str(beside))) as stream:
             yield stream

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import requests
@@ -18,11 +14,10 @@ import tweepy
 from .base import BadConfig, ConnectorError, NeedsAuth, RetryAt, Transient
 from .guard import GuardedTransport
 from .http import Http, Response, retry_time
+from .refusal import Refusal, Refusals
 
 BASE_URL = "https://api.x.com"
 
-_MOST_BYTES = 65_536
-_MOST_CHUNKS = 256
 _NAME = re.compile(r"[a-z_.]{1,40}")
 _CONSOLE = "the developer console of X"
 # By the last part of `type`, else by status (docs.x.com, "Response codes and errors").
@@ -55,7 +50,7 @@ def open_http(
     those of `Http`.
     """
     own = base_url.rstrip("/") != BASE_URL
-    return Http(_Refusals(transport or GuardedTransport(allow_private=own)), **limits)
+    return Http(Refusals(transport or GuardedTransport(allow_private=own)), **limits)
 
 
 class Client(tweepy.Client):
@@ -86,7 +81,7 @@ class Client(tweepy.Client):
         headers = {"accept": "application/json", "authorization": f"Bearer {self.bearer_token}"}
         try:
             return self._http.get(self._base_url + route, params, headers, now=self._now)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             raise _explained(refusal, self._now) from None
 
 
@@ -106,46 +101,7 @@ def read_page(response: Response) -> Mapping[str, Any]:
     return body
 
 
-@dataclass(frozen=True)
-class _Refusal(Exception):
-    status: int
-    headers: Mapping[str, str]
-    problem: Mapping[str, Any]
-
-
-class _Refusals(httpx.BaseTransport):
-    """Raises answers of 4xx with what their body says, which `Http` does not read."""
-
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._inner.handle_request(request)
-        if not 400 <= response.status_code < 500 or response.status_code == 408:
-            return response
-        try:
-            stream = cast("httpx.SyncByteStream", response.stream)
-            problem = _problem(b"".join(islice(stream, _MOST_CHUNKS)), response.headers)
-        finally:
-            response.close()
-        raise _Refusal(response.status_code, response.headers, problem)
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def _problem(data: bytes, headers: Mapping[str, str]) -> Mapping[str, Any]:
-    """The JSON object in the body of a refusal; empty for anything else."""
-    try:
-        if "gzip" in headers.get("content-encoding", ""):
-            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _MOST_BYTES)
-        value = json.loads(data[:_MOST_BYTES])
-    except (zlib.error, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _explained(refusal: _Refusal, now: datetime) -> ConnectorError:
+def _explained(refusal: Refusal, now: datetime) -> ConnectorError:
     status, kind = refusal.status, _kind(refusal.problem)
     if status == 429 and kind == "usage-capped":
         # The cap of a plan holds for days; the headers speak of the next quarter of an hour.

@@ -1,17 +1,16 @@
-"""What a page of the X API v2 means: posts under lasting ids, edits, removals and figures."""
+"""What a page of the X API v2 means beside its posts: edits, removals and figures."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from .base import Mention, Update
 from .mapping import Mapped
-from .twarc import id_time, page_mentions, version_ids
-from .values import read_id, read_time
+from .twarc import id_time
+from .values import is_number, read_id, read_time
 
 POST_FIELDS = (
     "author_id,conversation_id,created_at,edit_history_tweet_ids,entities,lang,note_tweet,"
@@ -24,13 +23,6 @@ _GONE = {
     "resource-not-found": "deleted at the source",
     "not-authorized-for-resource": "no longer public",
 }
-
-
-def read_posts(body: Mapping[str, Any], *, source: str, now: datetime) -> Mapped:
-    """The posts of a page, each under the id of its first version, which no edit changes."""
-    mapped = page_mentions(body, source=source, now=now)
-    first = version_ids(body)
-    return replace(mapped, mentions=tuple(_lasting(one, first) for one in mapped.mentions))
 
 
 def edits(mentions: Sequence[Mention], names: Mapping[str, str], now: datetime) -> Iterator[Update]:
@@ -89,7 +81,7 @@ def newest_version(mention: Mention) -> str | None:
     """The id of the last edit that the page knows of; the post's own without one."""
     history = (mention.raw or {}).get("edit_history_tweet_ids")
     ids = [read_id(one) or "" for one in history] if isinstance(history, list) else []
-    return max((one for one in ids if one.isdecimal()), key=int, default=given_version(mention))
+    return max(filter(is_number, ids), key=int, default=given_version(mention))
 
 
 def count_posts(body: Mapping[str, Any]) -> int:
@@ -103,20 +95,6 @@ def page_warnings(mapped: Mapped, source: str) -> tuple[str, ...]:
     skipped = (f"{reason}; skipped" for reason in mapped.skipped)
     return tuple(
         f"{source}: {what} ({n})" for what, n in Counter([*mapped.notes, *skipped]).items()
-    )
-
-
-def _lasting(mention: Mention, first: Mapping[str, str]) -> Mention:
-    native_id = first.get(mention.native_id, mention.native_id)
-    published_at = mention.published_at
-    if native_id != given_version(mention):
-        published_at = id_time(native_id) or published_at
-    return replace(
-        mention,
-        native_id=native_id,
-        published_at=published_at,
-        parent_id=first.get(mention.parent_id or "", mention.parent_id),
-        root_id=first.get(mention.root_id or "", mention.root_id),
     )
 
 

@@ -19,6 +19,9 @@ from .values import read_id
 # Pages without an older post after which a token is no longer followed.
 _IDLE_PAGES = 3
 
+Gap = tuple[datetime, datetime]
+"""A span of time whose posts cannot be asked for any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -48,22 +51,22 @@ class Lane:
     window: Window | None = None
 
 
-def opened(lane: Lane, *, start: datetime, reach: datetime | None) -> tuple[Lane, datetime | None]:
-    """`lane` with a window to read, and before when posts are missed, if some are.
+def opened(lane: Lane, *, start: datetime, reach: datetime | None) -> tuple[Lane, tuple[Gap, ...]]:
+    """`lane` with a window to read, and the spans that it should cover and that are out of reach.
 
     A first window begins at `start`. Nothing before `reach` can be asked for; a window that lies
     there as a whole gives way to the next one.
     """
-    known = lane.window or lane.since
     window = lane.window or Window(low=lane.since or str(first_id(start)))
     if reach is None or int(window.low) >= first_id(reach):
-        return replace(lane, window=window), None
+        return replace(lane, window=window), ()
     # A token belongs to the bounds that it was given for.
-    window = replace(below(window), low=str(first_id(reach)))
-    lost = reach if known else None
-    if window.until is not None and int(window.until) <= int(window.low):
-        return opened(_closed(lane, window), start=start, reach=reach)[0], lost
-    return replace(lane, window=window), lost
+    rest = replace(below(window), low=str(first_id(reach)))
+    if rest.until is None or int(rest.until) > int(rest.low):
+        return replace(lane, window=rest), _gap(window.low, reach)
+    gaps = _gap(window.low, id_time(rest.until) or reach)
+    lane, more = opened(_closed(lane, window), start=start, reach=reach)
+    return lane, (*gaps, *more)
 
 
 def below(window: Window) -> Window:
@@ -132,6 +135,11 @@ def read_lanes(cursor: Cursor | None, names: Iterable[str]) -> dict[str, Lane]:
 def write_lanes(lanes: Mapping[str, Lane]) -> dict[str, Any]:
     """The cursor that `read_lanes` reads."""
     return {"lanes": {name: asdict(lane) for name, lane in sorted(lanes.items())}}
+
+
+def _gap(low: str, end: datetime) -> tuple[Gap, ...]:
+    start = id_time(low)
+    return ((start, end),) if start is not None and start < end else ()
 
 
 def _closed(lane: Lane, window: Window) -> Lane:

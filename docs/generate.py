@@ -34,7 +34,10 @@ def commands() -> str:
     """One line for each command: how to call it and what it does."""
     rows = []
     for name, command in main.commands.items():
-        found = command.commands.items() if isinstance(command, click.Group) else [("", command)]
+        found = [("", command)]
+        if isinstance(command, click.Group):
+            # One that does something by itself is a command too.
+            found = [*found[command.no_args_is_help :], *command.commands.items()]
         for below, one in found:
             context = click.Context(one, info_name=f"listener {name} {below}".strip())
             rows.append(
@@ -47,7 +50,8 @@ def commands() -> str:
 
 
 def _usage(command: click.Command, context: click.Context) -> str:
-    pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    left_out = ("[OPTIONS]", "[COMMAND] [ARGS]...")
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece not in left_out]
     return " ".join([context.command_path, *pieces])
 
 

@@ -8,6 +8,7 @@ posts (an import of last year's, say) are only listed.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +20,13 @@ from .attention import mail
 from .candidates import OPEN, Candidate, Reason, candidates
 from .config import Config
 from .config_alerts import RuleType
+from .recipients import is_suppressed, unheard
 from .rules import Rule, rules_of
 from .scoring import Score, score
 from .steps import document
 from .store import Store, stamp
 
+log = logging.getLogger(__name__)
 State = Literal["open", "snoozed", "acknowledged", "all"]
 _NO_THRESHOLDS: Mapping[str, float] = {}
 # A group is a post and the copies of it; it goes by its first post.
@@ -196,12 +199,18 @@ def save(
 ) -> tuple[int, int]:
     """Store alerts, and put into each reader's outbox what a day has room for, the best first.
 
-    Alerts held back before take part as long as they are open and recent. Returns how many alerts
-    are new and how many are to be mailed to anybody.
+    Alerts held back before take part as long as they are open and recent. For a reader who gets no
+    more mails they are only listed. Returns how many alerts are new and how many are to be mailed
+    to anybody.
     """
     readers = {rule.name: rule.recipients for rule in rules_of(config)}
     new = 0
     with store.write() as connection:
+        gone = {
+            person.email
+            for person in config.receiving("alerts")
+            if is_suppressed(connection, person.email, "alerts")
+        }
         for alert in alerts:
             number = _insert(connection, alert, now)
             if number is None:
@@ -210,10 +219,19 @@ def save(
             connection.executemany(
                 "INSERT INTO alert_recipients (alert_id, recipient, fate) VALUES (?, ?, ?)",
                 [
-                    (number, person.email, "held" if alert.mailable else "listed")
+                    (
+                        number,
+                        person.email,
+                        "held" if alert.mailable and person.email not in gone else "listed",
+                    )
                     for person in readers.get(alert.rule, ())
                 ],
             )
+        if new and gone:
+            for name in sorted({alert.rule for alert in alerts} & set(unheard(connection, config))):
+                log.warning(
+                    "nobody is mailed alerts of the rule %s any more: `listener recipients`", name
+                )
         return new, mail(connection, config, now=now)
 
 

@@ -12,7 +12,7 @@ from nlp.language import resolve_batch
 from nlp.matching import Matcher
 
 from . import steps
-from .ingest import STALE_HOUR
+from .rollup import STALE_HOUR
 from .steps import ProgressOf, silent
 from .store import Store
 

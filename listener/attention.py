@@ -9,26 +9,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from .candidates import OPEN
 from .config import Config, Recipient
-from .outbox import enqueue
+from .outbox import enqueue, fold
+from .recipients import asleep_until, is_suppressed, within
 from .rules import Rule, rules_of
 from .store import Store, moment, stamp
 
 Query = Callable[[str, Any], Iterable[sqlite3.Row]]
 DAY = timedelta(days=1)
+CLOSED, TOO_OLD = "closed before it was mailed", "too old before it was mailed"
 _HELD = f"""
-SELECT a.id, a.rule, coalesce(a.worth, a.score / 100.0) AS worth, m.at, m.author_id
+SELECT a.id, a.rule, coalesce(a.worth, a.score / 100.0) AS worth, m.at, m.author_id,
+    {OPEN} AS open
 FROM alert_recipients r
 JOIN alerts a ON a.id = r.alert_id JOIN conversations c ON c.id = a.conversation_id
 JOIN mentions m ON m.id = a.mention_id
 WHERE r.recipient = :recipient AND r.fate = 'held' AND r.mailed_at IS NULL
 AND a.created_at <= :now AND a.acknowledged_at IS NULL
-AND (a.snoozed_until IS NULL OR a.snoozed_until <= :now) AND {OPEN}
+AND (a.snoozed_until IS NULL OR a.snoozed_until <= :now)
 AND NOT EXISTS (SELECT 1 FROM alerts later WHERE later.conversation_id = a.conversation_id
     AND later.rule = a.rule AND later.id > a.id AND later.created_at <= :now)
 """
@@ -84,7 +87,7 @@ def choose(
         if len(chosen) >= room:
             break
         rule = rules.get(item.rule)
-        if rule is None or quiet(rule, local):
+        if rule is None or (rule.quiet_hours and within(rule.quiet_hours, local)):
             continue
         subject = _subject(rule, item.author)
         named = rule.per_brand or item.author is not None
@@ -99,25 +102,25 @@ def _subject(rule: Rule, author: int | None) -> tuple[str, int | None]:
     return rule.name, None if rule.per_brand else author
 
 
-def quiet(rule: Rule, local: time) -> bool:
-    """Whether `local`, a time of day, lies in the quiet hours of the rule; their end does not."""
-    if rule.quiet_hours is None:
-        return False
-    start, end = rule.quiet_hours
-    if start < end:
-        return start <= local < end
-    return local >= start or local < end
-
-
 def mail(connection: sqlite3.Connection, config: Config, *, now: datetime) -> int:
-    """Put what each person has room for into the outbox; returns how many alerts that are."""
+    """Put what each person has room for into the outbox; returns how many alerts that are.
+
+    In the quiet hours of a person nothing. What can no longer be mailed is left to the digest.
+    """
     rules = {rule.name: rule for rule in rules_of(config)}
     zone = ZoneInfo(config.digest.timezone)
     reach = max([DAY, *(rule.cooldown for rule in rules.values())])
     mailed = set()
     for person in config.receiving("alerts"):
+        if is_suppressed(connection, person.email, "alerts"):
+            continue
+        waiting, passed = _held(connection.execute, rules, person.email, now)
+        for number, why in passed:
+            fold(connection, number, person.email, why, now=now)
+        if asleep_until(config, person, now):
+            continue
         chosen = choose(
-            _waiting(connection.execute, rules, person.email, now),
+            waiting,
             _sent(connection, person.email, now - reach),
             rules,
             most=person.max_alerts_per_day or config.alerts.max_per_day,
@@ -147,18 +150,30 @@ def send_to(
 def held_back(store: Store, config: Config, people: Iterable[str], *, now: datetime) -> int:
     """How many alerts wait at `now` for room in the budget of any of these addresses."""
     rules = {rule.name: rule for rule in rules_of(config)}
-    return len({item.alert for email in people for item in _waiting(store.rows, rules, email, now)})
+    return len({item.alert for email in people for item in _held(store.rows, rules, email, now)[0]})
 
 
-def _waiting(query: Query, rules: Mapping[str, Rule], email: str, now: datetime) -> list[Waiting]:
-    rows = query(_HELD, {"recipient": email, "now": stamp(now)})
-    return [
-        Waiting(alert=row["id"], rule=row["rule"], worth=row["worth"], author=row["author_id"])
-        for row in rows
-        if row["rule"] in rules
-        and row["at"] >= stamp(now - rules[row["rule"]].max_age)
-        and any(person.email == email for person in rules[row["rule"]].recipients)
-    ]
+def _held(
+    query: Query, rules: Mapping[str, Rule], email: str, now: datetime
+) -> tuple[list[Waiting], list[tuple[int, str]]]:
+    """What a person may be mailed still; and what no more, each with why."""
+    waiting: list[Waiting] = []
+    passed: list[tuple[int, str]] = []
+    for row in query(_HELD, {"recipient": email, "now": stamp(now)}):
+        rule = rules.get(row["rule"])
+        if rule is None or all(person.email != email for person in rule.recipients):
+            continue
+        if not row["open"]:
+            passed.append((row["id"], CLOSED))
+        elif row["at"] < stamp(now - rule.max_age):
+            passed.append((row["id"], TOO_OLD))
+        else:
+            waiting.append(
+                Waiting(
+                    alert=row["id"], rule=rule.name, worth=row["worth"], author=row["author_id"]
+                )
+            )
+    return waiting, passed
 
 
 def _sent(connection: sqlite3.Connection, email: str, since: datetime) -> list[Sent]:

@@ -14,14 +14,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from . import history, replay
+from .config import Config, Recipient
 from .config_errors import did_you_mean
 from .figures import Replayed, figures, listed, paired
 from .history import BacktestError, Order
+from .recipients import asleep_until
 from .replay import Fired
 from .rules import EARLY_FUNNEL, Rule, early
 from .store import moment, stamp
@@ -238,6 +241,10 @@ def backtest(
     }
 
 
+def _asleep(config: Config, person: Recipient, now: datetime) -> bool:
+    return asleep_until(config, person, now) is not None
+
+
 def _mailed(
     columns: Sequence[System],
     fired: Sequence[Sequence[Fired]],
@@ -278,6 +285,7 @@ def _mailed(
                 rules,
                 most=person.max_alerts_per_day or config.alerts.max_per_day,
                 zone=columns[group[0]].setting.zone,
+                asleep=partial(_asleep, config, person),
                 until=until,
             )
             for number, sent in times.items():

@@ -32,12 +32,13 @@ Reason = dict[str, Any]
 
 # Somebody else has answered the post `m`, as far as we or the platform know. Of two unknown authors
 # nobody can say that they are one.
-_ANSWERED = """(coalesce(m.replies, 0) > 0 OR EXISTS (SELECT 1 FROM mentions r
-    WHERE r.source = m.source AND r.id <> m.id
-    AND (r.parent_id = m.native_id OR r.root_id = m.native_id)
-    AND (r.author_id IS NULL OR r.author_id IS NOT m.author_id)))"""
+_BY_ANOTHER = """r.source = m.source AND r.id <> m.id
+    AND (r.author_id IS NULL OR r.author_id IS NOT m.author_id)"""
+ANSWERED = f"""(coalesce(m.replies, 0) > 0
+    OR EXISTS (SELECT 1 FROM mentions r WHERE r.parent_id = m.native_id AND {_BY_ANOTHER})
+    OR EXISTS (SELECT 1 FROM mentions r WHERE r.root_id = m.native_id AND {_BY_ANOTHER}))"""
 OPEN = f"""((a.type <> 'early-funnel' OR c.state = 'early')
-    AND (a.type <> 'unanswered' OR (c.state <> 'decided' AND NOT {_ANSWERED})))"""
+    AND (a.type <> 'unanswered' OR (c.state <> 'decided' AND NOT {ANSWERED})))"""
 """SQL: whether the alert `a` on the post `m` of the conversation `c` can still be acted on."""
 _FOUND = """m.id AS mention_id, m.source, m.at, coalesce(m.language, 'und') AS language,
     c.id AS conversation_id, c.root_id, c.stage, c.urgent, c.about,
@@ -154,7 +155,7 @@ def _praises(store: Store, authors: Collection[int], now: datetime) -> dict[int,
 
 def _asking(store: Store, rule: Rule, *, now: datetime) -> list[Found]:
     rows = store.rows(
-        f"{_TAGGED} AND c.state <> 'decided' AND NOT {_ANSWERED} GROUP BY m.id",
+        f"{_TAGGED} AND c.state <> 'decided' AND NOT {ANSWERED} GROUP BY m.id",
         _span(now - rule.max_age, now)
         | {"kind": "signal", "labels": '["product_question", "price_availability"]'},
     )

@@ -1,25 +1,20 @@
-"""What `listener check`, `doctor` and `sources` show: rows of what, status and note."""
+"""What `listener check` and `sources` show: rows of what, status and note."""
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from .config import Config
 from .errors import explained
 from .pipeline import Parts
+from .pricing import preview, told, told_total, totals
 from .sources import build, catalogue
-from .store import Store, StoreError
-from .vocabulary import terms
-
-_ROOM = 200_000_000
-_FIXED_SQLITE = (3, 51, 3)
+from .store import Store
+from .upkeep import with_reserve
+from .vocabulary import queries, terms
 
 
 def _row(what: str, run: Callable[[], str]) -> dict[str, Any]:
@@ -57,6 +52,36 @@ def check_all(parts: Parts, *, now: datetime) -> list[dict[str, Any]]:
     return rows
 
 
+def price_all(store: Store, parts: Parts, *, now: datetime) -> list[dict[str, Any]]:
+    """What each query of the sources with `preview` would bring and cost; asking may cost too."""
+    config = parts.config
+    wanted = previewed(config)
+    sources, _ = build(config, wanted) if wanted else ([], [])
+    sources = with_reserve(store, sources, config.upkeep, now=now)
+    rows = [one for one in preview(store, sources, queries(config), now=now) if one.query]
+    # What keeps one query from being counted mostly keeps the others too: it is said once.
+    first = {one.error: one for one in reversed(rows)}
+    found = [
+        {
+            "what": f"price {one.source}: {one.query}",
+            "status": "failed" if one.error and not one.short else "ok",
+            "note": told(one),
+        }
+        for one in rows
+        if one.error is None or one is first[one.error]
+    ]
+    found += [
+        {"what": f"price {one.source}: all queries", "status": "ok", "note": told_total(one)}
+        for one in totals(store, sources, rows, config, now=now)
+    ]
+    return found
+
+
+def previewed(config: Config) -> list[str]:
+    """Names of the enabled sources whose queries are priced by a check."""
+    return [name for name, one in config.sources.enabled() if getattr(one, "preview", False)]
+
+
 def _channels(parts: Parts) -> str:
     return "; ".join(channel.check() for channel in parts.channels.values()) or "none enabled"
 
@@ -80,51 +105,3 @@ def source_rows(config: Config) -> list[dict[str, Any]]:
         }
         for name, can in catalogue()
     ]
-
-
-def examine_machine(parts: Parts, database: Path) -> list[dict[str, Any]]:
-    """Python, SQLite, disk, model and database."""
-    return [
-        {"what": "python", "status": "ok", "note": sys.version.split()[0]},
-        _sqlite(),
-        _disk(database),
-        _row("model", lambda: f"version {parts.tagger.version}, {_tries(parts)}"),
-        _row("database", lambda: _database(database)),
-    ]
-
-
-def _tries(parts: Parts) -> str:
-    (tags,) = parts.tagger.tag(["Which coffee machine should I buy?"], ["en"])
-    return f"{len(tags)} tags for a test sentence"
-
-
-def _sqlite() -> dict[str, Any]:
-    note = sqlite3.sqlite_version
-    if sqlite3.sqlite_version_info < _FIXED_SQLITE:
-        note += (
-            "; below 3.51.3 two writing programs at once can damage a WAL database: "
-            "Listener's lock keeps to one, do not write to the file with other tools meanwhile"
-        )
-    return {"what": "sqlite", "status": "ok", "note": note}
-
-
-def _disk(database: Path) -> dict[str, Any]:
-    folder = database.absolute().parent
-    if not folder.is_dir():
-        return {"what": "disk", "status": "failed", "note": f"{folder} does not exist: create it"}
-    free = shutil.disk_usage(folder).free
-    return {
-        "what": "disk",
-        "status": "ok" if free >= _ROOM else "failed",
-        "note": f"{free / 1e9:.1f} GB free" + ("" if free >= _ROOM else ": free at least 0.2 GB"),
-    }
-
-
-def _database(path: Path) -> str:
-    if not path.exists():
-        return f"{path} is made at the first run"
-    with Store(path) as store:
-        found = store.value("PRAGMA quick_check(1)")
-        if found != "ok":
-            raise StoreError(f"{path} is damaged ({found}): restore a backup, or move it away")
-        return f"{store.value('SELECT count(*) FROM mentions')} mentions, quick_check ok"

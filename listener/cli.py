@@ -12,6 +12,7 @@ from . import __version__
 from .session import Commands, Session, fail, form_options, location_options, say, shared_options
 
 if TYPE_CHECKING:
+    from .config_fields import Language
     from .output import Form
 
 
@@ -23,19 +24,25 @@ def clock() -> datetime:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="listener")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Log to this file; `listener run` takes it from [log] in the configuration.",
+)
 @location_options
 @click.pass_context
-def main(context: click.Context, verbose: bool, config: Path | None, db: Path | None) -> None:
+def main(
+    context: click.Context,
+    verbose: bool,
+    log_json: bool,
+    log_file: Path | None,
+    config: Path | None,
+    db: Path | None,
+) -> None:
     """Hears people before they choose: collects mentions, tags them, finds open conversations."""
-    import logging
-
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    if not verbose:
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    context.obj = Session(config, db)
+    context.obj = Session(config, db, verbose=verbose, log_json=log_json, log_file=log_file)
+    context.obj.log_to(log_file, level="info" if verbose else "warning")
 
 
 @main.command()
@@ -71,10 +78,17 @@ def init(folder: Path, yes: bool) -> None:
 @form_options
 def check(session: Session, form: Form) -> None:
     """Check configuration, sources and channels: everything wrong at once."""
-    from .checks import check_all
+    from .checks import check_all, previewed, price_all
     from .output import emit
 
-    rows = check_all(session.parts, now=clock())
+    now = clock()
+    rows = check_all(session.parts, now=now)
+    if previewed(session.config):
+        try:
+            with session.writing() as store:
+                rows += price_all(store, session.parts, now=now)
+        except click.ClickException as busy:
+            rows.append({"what": "prices", "status": "not asked", "note": busy.message})
     emit(rows, form)
     if any(row["status"] == "failed" for row in rows):
         raise click.exceptions.Exit(1)
@@ -86,11 +100,19 @@ def check(session: Session, form: Form) -> None:
 def run(session: Session, once: bool) -> None:
     """Run the daemon, or one full round with --once."""
     if not once:
-        from .daemon import serve
+        from .daemon import leave, serve
 
+        log = session.config.log
+        session.log_to(
+            session.log_file or log.file,
+            level="debug" if log.level == "debug" else "info" if session.verbose else log.level,
+            max_mb=log.max_mb,
+            keep=log.keep,
+        )
         with session.writing():
             say("Listening. Ctrl-C ends it; what is done is stored.")
-            serve(session.parts, session.database)
+            ending = serve(session.parts, session.database)
+        leave(ending)
         return
     from .output import shown_progress
     from .pipeline import run_round
@@ -151,11 +173,12 @@ def deliver(session: Session) -> None:
 @click.option("--language", type=click.Choice(["en", "es"]), help="Language of the preview.")
 @shared_options
 def digest(
-    session: Session, day: datetime | None, preview: Path | None, language: str | None
+    session: Session, day: datetime | None, preview: Path | None, language: Language | None
 ) -> None:
     """Send the daily digest, or write it to a file with --preview."""
     from .deliver import deliver as deliver_all
-    from .deliver import enqueue_digest, local_day, preview_digest
+    from .letters import preview_digest
+    from .slots import enqueue_digest, local_day
 
     now = clock()
     chosen = day.date() if day else local_day(session.config, now)
@@ -169,7 +192,7 @@ def digest(
         say(f"Wrote {preview}.")
         return
     with session.writing() as store:
-        enqueue_digest(store, session.config, chosen, now=now)
+        enqueue_digest(store, session.config, day.date() if day else None, now=now)
         outcome = deliver_all(store, session.config, session.parts.channels, now=now)
     say(", ".join(f"{count} {status}" for status, count in outcome.items()) or "Sent before.")
 
@@ -179,10 +202,13 @@ def _register() -> None:
         cli_alerts,
         cli_backtest,
         cli_collect,
+        cli_daemon,
+        cli_duties,
         cli_feedback,
         cli_import,
         cli_keywords,
         cli_look,
+        cli_recipients,
         cli_serve,
     )
 
@@ -197,7 +223,10 @@ def _register() -> None:
         *cli_feedback.COMMANDS,
         cli_backtest.backtest,
         *cli_look.COMMANDS,
+        *cli_duties.COMMANDS,
         *cli_keywords.COMMANDS,
+        cli_recipients.recipients,
+        *cli_daemon.COMMANDS,
         cli_serve.serve,
     ):
         main.add_command(command)

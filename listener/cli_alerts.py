@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,13 +93,15 @@ def alerts_show(session: Session, number: int, language: str, as_json: bool) -> 
 
     with session.open() as store:
         found = detail(store, number)
-        message = alert_message(store, str(number), now=clock(), whole=True)
+        labels = session.config.labels("es" if language == "es" else "en")
+        message = alert_message(store, str(number), now=clock(), whole=True, labels=labels)
     if found is None or message is None:
         fail(f"there is no alert {number}: `listener alerts list --state all` shows what there is")
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
     zone = session.config.digest.timezone
+    message = replace(message, unsubscribe="")  # nothing to unsubscribe from in a terminal
     click.echo(render_alert(message, language=language, timezone=zone).text)
     for line in _log_lines(found["log"], language, zone):
         click.echo(line)

@@ -46,6 +46,7 @@ def import_(
     from .collect import Collected, Source
     from .collect import collect as collect_from
     from .output import shown_progress
+    from .vocabulary import queries
 
     columns = parse_mapping(mapping)
     sources, broken = [], []
@@ -61,7 +62,12 @@ def import_(
             sources.append(Source(name=name, connector=connector))
     with session.writing() as store, shown_progress() as progress, failures_told_later():
         results = collect_from(
-            store, sources, (), session.parts.matcher, now=clock(), progress=progress
+            store,
+            sources,
+            queries(session.config),
+            session.parts.matcher,
+            now=clock(),
+            progress=progress,
         )
     results += broken
     report(results, form)

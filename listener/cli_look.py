@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .cli_channels import channels
 from .cli_sources import sources
 from .cli_train import train
 from .session import Session, fail, form_options, say, shared_options
@@ -23,6 +24,7 @@ EXPORTS = (
     "early_conversations",
     "daily_sentiment",
     "share_of_voice",
+    "coverage_hourly",
     "alerts",
 )
 _SEARCHED = 2000
@@ -174,51 +176,49 @@ def evaluate(
 
 
 @click.command()
+@click.option("--queries", is_flag=True, help="Show what each query covered, not each source.")
+@click.option("--health", is_flag=True, help="Say as JSON whether all is well; exit 1 if not.")
 @shared_options
 @form_options
-def status(session: Session, form: Form) -> None:
-    """What is stored, what waits, and how each job last went."""
-    from .cli import clock
-    from .output import emit
-    from .status import status_rows
+def status(session: Session, queries: bool, health: bool, form: Form) -> None:
+    """What is stored, what waits, how each job last went, and what each source did not hear.
 
+    Coverage is that of the last 24 hours; --json has all its figures.
+    """
+    from .cli import clock
+    from .health import health as examined
+    from .output import emit
+    from .status import coverage_rows, operation_rows, status_rows
+
+    now = clock()
+    if health:
+        with session.open() as store:
+            found = examined(store, session.config, now=now)
+        click.echo(json.dumps(found.told, ensure_ascii=False, indent=2))
+        context = click.get_current_context()
+        context.exit(0 if found.ok else 1)
     with session.open() as store:
-        emit(status_rows(store, now=clock()), form)
+        rows = status_rows(store, now=now)
+        rows += operation_rows(store, session.config, now=now)
+        rows += coverage_rows(store, session.config, now=now, by_query=queries)
+    if form != "json":
+        rows = [{name: row[name] for name in ("what", "value", "note")} for row in rows]
+    emit(rows, form)
 
 
 @click.command()
 @shared_options
 @form_options
 def doctor(session: Session, form: Form) -> None:
-    """Check this machine: Python, SQLite, disk, model, database."""
-    from .checks import examine_machine
+    """Check this machine and what runs on it: from Python and the disk to the age of the backup."""
+    from .cli import clock
+    from .doctor import examine_machine
     from .output import emit
 
-    rows = examine_machine(session.parts, session.database)
+    rows = examine_machine(session.parts, session.database, now=clock())
     emit(rows, form)
     if any(row["status"] == "failed" for row in rows):
         raise click.exceptions.Exit(1)
-
-
-@click.command()
-@shared_options
-@form_options
-def channels(session: Session, form: Form) -> None:
-    """Channels: which are enabled, and who is reached through each."""
-    from .output import emit
-
-    config = session.config
-    emit(
-        [
-            {
-                "channel": name,
-                "enabled": getattr(config.channels, name).enabled,
-                "recipients": ", ".join(p.name for p in config.recipients if p.channel == name),
-            }
-            for name in ("outbox", "smtp")
-        ],
-        form,
-    )
 
 
 COMMANDS: tuple[click.Command, ...] = (

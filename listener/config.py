@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
-from pydantic import ValidationInfo as Info
 
-from .config_alerts import Alerts, Kind, PerDay
+from .config_alerts import Alerts, Kind, PerDay, QuietHours
+from .config_channels import Channels
 from .config_checks import cross_faults
 from .config_errors import (
     ConfigError,
@@ -39,10 +39,8 @@ from .config_fields import (
     PageUrl,
     Phrase,
     Phrases,
-    Seconds,
     Secret,
     Section,
-    Sender,
     Text,
     TimeZone,
     Url,
@@ -55,6 +53,7 @@ from .config_sources import Sources
 __all__ = ["Config", "ConfigError", "Fault", "Kind", "default", "default_text", "load", "parse"]
 
 
+Receives = Literal["digest", "alerts", "operator"]
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -77,6 +76,11 @@ class Named(Section):
     name: Phrase = Field(description="Name, as it stands in mails, tables and charts.")
     hashtags: tuple[Hashtag, ...] = Field((), description="Hashtags, with or without #.")
     exclude: Phrases = Field((), description="Phrases that look alike and mean something else.")
+    require_all: Phrases = Field(
+        (),
+        description="Everyday words that a post has to hold too, every one of them, to be about "
+        "it; posts that name an account or address of it need none.",
+    )
     description: Text | None = Field(
         None, description="What it is, for a name that is also a common word, in people's words."
     )
@@ -109,6 +113,9 @@ class Category(Named):
     """A need, and what people who have it say before they name any brand."""
 
     words: Words = Field(description="What people call it, per language.")
+    labels: Mapping[Language, Phrase] = Field(
+        {}, description="Its name in mails, per language of the reader; without one, `name`."
+    )
 
     @field_validator("words")
     @classmethod
@@ -130,68 +137,37 @@ class Digest(Section):
     )
 
 
-class Channel(Section):
-    """Settings that every channel has."""
-
-    enabled: Flag = Field(False, description="Whether recipients may use this channel.")
-
-
-class OutboxChannel(Channel):
-    """A folder of .eml and .html files; needs no server."""
-
-    enabled: Flag = Field(True, description="Whether recipients may use this channel.")
-    folder: FilePath = Field(Path("outbox"), description="Folder that gets the files.")
-
-
-class SmtpChannel(Channel):
-    """A mail server."""
-
-    host: Text | None = Field(None, description="Name of the server.")
-    port: Annotated[Whole, Field(ge=1, le=65_535)] = Field(587, description="Its port.")
-    security: Literal["starttls", "ssl", "none"] = Field(
-        "starttls", description="How the connection is protected."
-    )
-    username: Text | None = Field(None, description="Name to log in with.")
-    password: Secret | None = Field(None, description="Password of that name.")
-    timeout_seconds: Seconds = Field(30, description="How long to wait for the server.")
-
-    @field_validator("host")
-    @classmethod
-    def _some_host(cls, host: str | None, info: Info) -> str | None:
-        if info.data.get("enabled") and host is None:
-            raise refused("is missing, yet the channel is enabled", 'add host = "smtp.example.com"')
-        return host
-
-    @field_validator("password")
-    @classmethod
-    def _both(cls, password: Secret | None, info: Info) -> Secret | None:
-        if "username" not in info.data or (info.data["username"] is None) == (password is None):
-            return password
-        if password is None:
-            raise refused("is missing beside username", 'add password = { env = "SMTP_PASSWORD" }')
-        raise refused("stands without username", "add username or remove password")
-
-
-class Channels(Section):
-    """How mail leaves."""
-
-    sender: Sender = Field("Listener <listener@localhost>", description="From line of all mail.")
-    outbox: OutboxChannel = Field(OutboxChannel(), description="A folder of mails.")
-    smtp: SmtpChannel = Field(SmtpChannel(), description="A mail server.")
-
-
 class Recipient(Section):
     """A person who gets mail."""
 
     name: Text = Field(description="Name of the person.")
     email: Email = Field(description="Address of the person.")
+    role: Text | None = Field(None, description="What the person does, as tables show it.")
     language: Language = Field("en", description="Language of the mail.")
-    receives: Annotated[tuple[Literal["digest", "alerts"], ...], Field(min_length=1)] = Field(
-        ("digest",), description="What the person gets."
+    receives: Annotated[tuple[Receives, ...], Field(min_length=1)] = Field(
+        ("digest",),
+        description='What the person gets; "operator": e-mails about Listener itself, such as a '
+        "source that fails or has gone quiet.",
     )
     channel: Text = Field("outbox", description="Channel that carries it; it must be enabled.")
     max_alerts_per_day: PerDay | None = Field(
         None, description="Most alert e-mails in 24 hours, instead of [alerts] max_per_day."
+    )
+    rules: tuple[Text, ...] = Field(
+        (), description="Names of the alert rules whose alerts the person gets; empty: all."
+    )
+    timezone: TimeZone | None = Field(
+        None, description="Time zone of the person [that of the digest]."
+    )
+    digest_hour: Hour | None = Field(
+        None, description="Hour of that zone at which the digest is sent [that of the digest]."
+    )
+    digest_minute: Annotated[Whole, Field(ge=0, le=59)] | None = Field(
+        None, description="Minute of that hour [0, or that of the digest without digest_hour]."
+    )
+    quiet_hours: QuietHours | None = Field(
+        None,
+        description='Alert e-mails wait until they are over: "21:00-07:30" in the person\'s zone.',
     )
 
 
@@ -209,6 +185,48 @@ class Retention(Section):
 
     mentions_days: Days = Field(365, description="Days that posts are kept; 0: for ever.")
     raw_days: Days = Field(30, description="Days that the raw records are kept; 0: for ever.")
+    log_days: Days = Field(
+        365,
+        description="Days that sent messages, files of the outbox folder and the records of "
+        "collections and jobs are kept; 0: for ever. What was spent is always kept.",
+    )
+
+
+class Upkeep(Section):
+    """Looking stored posts up again, where their source allows it: figures, edits, removals."""
+
+    enabled: Flag = Field(True, description="Whether stored posts are looked up again.")
+    every_minutes: Minutes = Field(
+        60, description="Minutes from one round of look-ups to the next."
+    )
+    deletions_days: Annotated[Days, Field(ge=1)] = Field(
+        30,
+        description="Every stored post is looked up once in so many days, so that what its author "
+        "or platform removed is removed here. It costs what reading the posts costs.",
+    )
+    figures_hours: tuple[Annotated[Whole, Field(ge=1, le=24 * 366)], ...] = Field(
+        (24, 168), description="Ages in hours at which a post is looked up for its figures."
+    )
+    paid_figures: Flag = Field(
+        False, description="Whether figures_hours holds where a look-up costs money (X)."
+    )
+
+
+class Followups(Section):
+    """Reading watched conversations again as they grow older, to see how they end."""
+
+    enabled: Flag = Field(True, description="Whether conversations are read again.")
+    every_minutes: Minutes = Field(15, description="Minutes from one round to the next.")
+    hours: Annotated[tuple[Annotated[Whole, Field(ge=1, le=24 * 60)], ...], Field(min_length=1)] = (
+        Field(
+            (1, 6, 24, 168),
+            description="Ages in hours at which a conversation is read again, once each; they "
+            "count from its last known post.",
+        )
+    )
+    max_threads: Annotated[Whole, Field(ge=1, le=10_000)] = Field(
+        100, description="Most threads that one round reads from each source."
+    )
 
 
 class Web(Section):
@@ -240,6 +258,21 @@ class Web(Section):
         return url.rstrip("/")
 
 
+class Log(Section):
+    """Where `listener run` writes what it does; neither posts nor people are named in it."""
+
+    file: FilePath | None = Field(None, description="File of the log; without it, stderr.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is written."
+    )
+    max_mb: Annotated[Whole, Field(ge=1, le=1024)] = Field(
+        10, description="Size in MB at which a new file is begun."
+    )
+    keep: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        5, description="Full files that are kept; older ones are deleted."
+    )
+
+
 class Config(Section):
     """The whole configuration; `folder` is where the file lies."""
 
@@ -256,7 +289,12 @@ class Config(Section):
     web: Web = Field(Web(), description="The page on which readers judge alerts.")
     schedule: Schedule = Field(Schedule(), description="When things happen.")
     retention: Retention = Field(Retention(), description="How long data are kept.")
+    upkeep: Upkeep = Field(Upkeep(), description="How stored posts are kept up to date.")
+    followups: Followups = Field(
+        Followups(), description="When watched conversations are read again."
+    )
     database: Database = Field(Database(), description="Where data are stored.")
+    log: Log = Field(Log(), description="Where `listener run` writes what it does.")
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -270,8 +308,12 @@ class Config(Section):
         """The folder that the relative paths of the file were joined to."""
         return self._folder
 
-    def receiving(self, what: Literal["digest", "alerts"]) -> tuple[Recipient, ...]:
-        """The recipients of the digest or of the alerts, in the order of the file."""
+    def labels(self, language: Language) -> dict[str, str]:
+        """The names of categories that have another one in mails of `language`, by name."""
+        return {one.name: one.labels[language] for one in self.categories if language in one.labels}
+
+    def receiving(self, what: Receives) -> tuple[Recipient, ...]:
+        """The recipients of this kind of mail, in the order of the file."""
         return tuple(person for person in self.recipients if what in person.receives)
 
 
@@ -285,7 +327,7 @@ def parse(text: str, *, file: str, folder: Path | None = None) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([syntax_fault(error, text)], file=file) from None
-    channels = {name: part.enabled for name, part in Channels() if isinstance(part, Channel)}
+    channels = {name: part.enabled for name, part in Channels().named()}
     channel = Recipient.model_fields["channel"].default
     faults = list(cross_faults(data, channels=channels, channel=channel))
     try:

@@ -58,6 +58,9 @@ def _span(hours: str) -> str:
     return hours
 
 
+QuietHours = Annotated[Text, AfterValidator(_span)]
+
+
 class AlertRule(Section):
     """One rule, and who gets its alerts. Keys that are left out are as in [alerts].
 
@@ -106,7 +109,7 @@ class AlertRule(Section):
     exclude_authors: tuple[Text, ...] = Field(
         (), description="Handles of authors to leave out; the brand's own always are."
     )
-    quiet_hours: Annotated[Text, AfterValidator(_span)] | None = Field(
+    quiet_hours: QuietHours | None = Field(
         None, description='Mails wait until they are over: "22:00-08:00" in the digest\'s zone.'
     )
     cooldown_hours: Annotated[Whole, Field(ge=0, le=24 * 366)] | None = Field(

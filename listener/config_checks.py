@@ -29,19 +29,39 @@ def cross_faults(
     for name in channels:
         enabled = _within(data, ("channels", name, "enabled"))
         on[name] = channels[name] if enabled is None else enabled is not False
+    plugins = _within(data, ("channels", "plugins"))
+    for name in plugins if isinstance(plugins, dict) else ():
+        on[name] = _within(plugins, (name, "enabled")) is True
     people = data.get("recipients")
     for index, person in enumerate(people if isinstance(people, list) else []):
         chosen = person.get("channel", channel) if isinstance(person, dict) else None
         if not isinstance(chosen, str) or on.get(chosen):
             continue
         if chosen in on:
-            message, fix = f"`{chosen}` is off", f"set enabled = true in [channels.{chosen}]"
+            table = f"channels.{chosen}" if chosen in channels else f"channels.plugins.{chosen}"
+            message, fix = f"`{chosen}` is off", f"set enabled = true in [{table}]"
         else:
             message = "there is no such channel"
             fix = did_you_mean(chosen, on) or f"write one of: {', '.join(on)}"
         location = ("recipients", index, "channel")
         yield location, Fault(key=dotted(location), message=message, fix=fix)
+    yield from _unheard_account(data)
     yield from _rule_faults(data)
+
+
+def _unheard_account(data: Mapping[str, Any]) -> Iterator[Found]:
+    """An account of X by its id alone: what mentions it names nothing that is looked for."""
+    location: Location = ("sources", "x", "user")
+    user = _within(data, ("sources", "x", "user"))
+    if (
+        isinstance(user, str)
+        and user.strip().removeprefix("@").isdecimal()
+        and _within(data, ("sources", "x", "enabled")) is True
+        and not _within(data, ("brand", "handles"))
+    ):
+        message = "is an id, and without a handle none of its mentions is known as one"
+        fix = "write its handle here, or under [brand] in `handles`"
+        yield location, Fault(key=dotted(location), message=message, fix=fix)
 
 
 def _rule_faults(data: Mapping[str, Any]) -> Iterator[Found]:
@@ -75,6 +95,44 @@ def _rule_faults(data: Mapping[str, Any]) -> Iterator[Found]:
                 fix = 'add "alerts" to `receives` of that recipient'
             else:
                 continue
+            yield location, Fault(key=dotted(location), message=message, fix=fix)
+    yield from _chosen_rules(data)
+
+
+def _chosen_rules(data: Mapping[str, Any]) -> Iterator[Found]:
+    """Rules that a recipient chooses and that are not there, or are for other people."""
+    rules = _within(data, ("alerts", "rules"))
+    readers: dict[str, tuple[str, set[str]]] = {}
+    for rule in rules if isinstance(rules, list) else []:
+        if isinstance(rule, dict) and isinstance(name := rule.get("name"), str):
+            given = rule.get("recipients")
+            names = given if isinstance(given, list) else []
+            named = {one.strip().casefold() for one in names if isinstance(one, str)}
+            readers[name.strip().casefold()] = (name.strip(), named)
+    if not rules:
+        readers = {"early-funnel": ("early-funnel", set())}
+    people = data.get("recipients")
+    for index, person in enumerate(people if isinstance(people, list) else []):
+        chosen = person.get("rules") if isinstance(person, dict) else None
+        own = {
+            str(person.get(key)).strip().casefold()
+            for key in ("name", "email")
+            if isinstance(person, dict)
+        }
+        for number, name in enumerate(chosen if isinstance(chosen, list) else []):
+            if not isinstance(name, str) or not name.strip():
+                continue
+            shown, named = readers.get(name.strip().casefold(), ("", set()))
+            if not shown:
+                known = [one for one, _ in readers.values()]
+                message = f"no rule is called `{name.strip()}`"
+                fix = did_you_mean(name.strip(), known) or f"write one of: {', '.join(known)}"
+            elif named and not named & own:
+                message = f"`{shown}` is for other people"
+                fix = "add this recipient to `recipients` of that rule, or remove the rule here"
+            else:
+                continue
+            location: Location = ("recipients", index, "rules", number)
             yield location, Fault(key=dotted(location), message=message, fix=fix)
 
 

@@ -125,6 +125,12 @@ def _handle(text: str) -> str:
     return f"@{text.removeprefix('@')}"
 
 
+def _account(text: str) -> str:
+    if not re.fullmatch(r"@?\S*\w\S*", text):
+        raise refused("is no handle and no id", 'write one such as "@dealsbot", without spaces')
+    return text
+
+
 def _hashtag(text: str) -> str:
     if not _HASHTAG.match(text):
         raise refused("is not a hashtag", 'write one such as "#lumora", without spaces')
@@ -142,7 +148,7 @@ def _variable(name: str) -> str:
 
 def _plugin_name(name: str) -> str:
     if not _PLUGIN.match(name):
-        raise refused("is not a name of a source", "write lower-case letters, digits, - and _")
+        raise refused("is not a name of a plug-in", "write lower-case letters, digits, - and _")
     return name
 
 
@@ -188,6 +194,7 @@ Url = Annotated[Text, AfterValidator(_url)]
 PageUrl = Annotated[Url, AfterValidator(_page)]
 Phrase = Annotated[Text, AfterValidator(_phrase)]
 Phrases = tuple[Phrase, ...]
+Account = Annotated[Text, AfterValidator(_account)]
 Handle = Annotated[Text, AfterValidator(_handle)]
 Hashtag = Annotated[Text, AfterValidator(_hashtag)]
 FilePath = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_in_folder)]
@@ -239,3 +246,12 @@ def _with_secrets(value: Any, key: str = "") -> Any:
 
 
 Options = Annotated[Mapping[str, Any], AfterValidator(_with_secrets)]
+
+
+def revealed(value: Any, environ: Mapping[str, str]) -> Any:
+    """`value` with every secret in it read from `environ`; raises ConfigError without one."""
+    if isinstance(value, Secret):
+        return value.reveal(environ)
+    if isinstance(value, Mapping):
+        return {key: revealed(one, environ) for key, one in value.items()}
+    return [revealed(one, environ) for one in value] if isinstance(value, list | tuple) else value

@@ -39,7 +39,7 @@ _MOST = 32
 _MOST_CHARS = 20_000
 _BATCH = 1000
 
-_REPOST = re.compile(r"^\W*(?:rt|retweet|repost)\b\W*(?:@[\w.-]+)?[\s:]*")
+_REPOST = re.compile(r"^\W*(?:rt|retweet|repost)\b[\s:]*(?:@[\w.-]+)?[\s:]*")
 _NOISE = re.compile(r"(?:https?://|www\.)\S+|(?<![\w@])@[\w.-]+|&\w{1,8};")
 _WORD = re.compile(r"\w+")
 

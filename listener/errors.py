@@ -11,6 +11,7 @@ def explained() -> tuple[type[Exception], ...]:
     from .channels import ChannelError
     from .config import ConfigError
     from .feedback import FeedbackError
+    from .forget import ForgetError
     from .relevance import LabelError
     from .store import StoreError
 
@@ -20,6 +21,7 @@ def explained() -> tuple[type[Exception], ...]:
         ChannelError,
         ConfigError,
         FeedbackError,
+        ForgetError,
         LabelError,
         StoreError,
     )

@@ -80,6 +80,11 @@ def reason_line(language: str, reason: Reason) -> str:
     return _with_quote(language, line, reason.quote, beside=str(value))
 
 
+def chance_line(language: str, kind: str, probability: float) -> str:
+    """What an alert of type `kind` is sure of, and how sure: The choice is still open: likely."""
+    return _chance(language, f"part.probability.{kind}", probability)
+
+
 def part_line(language: str, kind: str, part: Part) -> str:
     """`part` of the score of an alert of type `kind`, its points first: +5 · Posted 3 hours ago.
 
@@ -89,7 +94,7 @@ def part_line(language: str, kind: str, part: Part) -> str:
     value = part.value
     match part.code, value:
         case "probability", float() | int():
-            line = _chance(language, f"part.probability.{kind}", value)
+            line = chance_line(language, kind, value)
         case "age", float() | int():
             line = say("part.age", age=i18n.age(language, value))
         case "replies" | "options", 0:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from . import web_texts, wording
+from . import web_texts, wording, wording_coverage, wording_digest
 
 Catalogue = Mapping[str, str | tuple[str, str]]
 
@@ -69,8 +69,8 @@ _EN: Catalogue = {
     "more": "and {n} more",
     "earlier": ("{n} earlier post is left out", "{n} earlier posts are left out"),
     # alert
-    "alert.subject": "Choice still open: {about} ({source}, {stage})",
-    "alert.subject_plain": "Choice still open: a conversation on {source} ({stage})",
+    "alert.subject": "Choice still open: {about} ({source})",
+    "alert.subject_plain": "Choice still open: a conversation on {source}",
     "alert.kicker": "A conversation worth joining",
     "lead.none": "Somebody on {source} talks about it without buying.",
     "lead.awareness": "Somebody on {source} has a need and has not started to choose.",
@@ -99,11 +99,7 @@ _EN: Catalogue = {
     "digest.same": "As usual for a {weekday}",
     "digest.usual": "Usual for a {weekday}: {usual}",
     "digest.no_usual": "Not enough history yet to say what is usual",
-    "digest.nothing": "Nothing new: no mention and no open conversation that day.",
-    "digest.nothing_doubt": (
-        "Nothing new, but one source was not read in full, so something may be missing.",
-        "Nothing new, but {n} sources were not read in full, so something may be missing.",
-    ),
+    "digest.nothing": "Nothing new: no mention and no new open conversation.",
     "digest.held_back": (
         "{n} more alert was held back to stay within your daily limit.",
         "{n} more alerts were held back to stay within your daily limit.",
@@ -112,7 +108,6 @@ _EN: Catalogue = {
     "digest.join_none": "No open conversation today.",
     "digest.join_more": ("and {n} more conversation", "and {n} more conversations"),
     "digest.voice": "Share of voice",
-    "digest.sentiment": "Sentiment by brand",
     "digest.praise": "What people praise",
     "digest.complaints": "What people complain about",
     "digest.ideas": "Ideas for you",
@@ -120,7 +115,6 @@ _EN: Catalogue = {
     "digest.audit": "Did we miss one?",
     "digest.audit_why": "A small sample of what raised no alert. Your answers tell how much is "
     "missed.",
-    "digest.coverage": "What this digest covers",
     "digest.footer": "Day and times in {timezone}. Listener never replies for you.",
     "name": "Name",
     "mentions": "Mentions",
@@ -133,19 +127,6 @@ _EN: Catalogue = {
     "fetched": "Read",
     "kept": "On topic",
     "new": "New",
-    "state.partial": "Partly read",
-    "state.waiting": "Asked to wait",
-    "state.failed": "Failed",
-    "state.silent": "Not asked",
-    "coverage.ok": (
-        "The only source was read without errors.",
-        "All {n} sources were read without errors.",
-    ),
-    "coverage.unread": (
-        "One source was not read in full.",
-        "{n} sources were not read in full.",
-    ),
-    "coverage.none": "No source was read.",
 }
 
 _ES: Catalogue = {
@@ -194,8 +175,8 @@ _ES: Catalogue = {
     "anonymous": "Autor desconocido",
     "more": "y {n} más",
     "earlier": ("{n} mensaje anterior no se muestra", "{n} mensajes anteriores no se muestran"),
-    "alert.subject": "Aún no ha elegido: {about} ({source}, {stage})",
-    "alert.subject_plain": "Aún no ha elegido: una conversación en {source} ({stage})",
+    "alert.subject": "Aún no ha elegido: {about} ({source})",
+    "alert.subject_plain": "Aún no ha elegido: una conversación en {source}",
     "alert.kicker": "Una conversación en la que vale la pena participar",
     "lead.none": "Alguien en {source} habla del tema sin intención de comprar.",
     "lead.awareness": "Alguien en {source} tiene una necesidad y aún no ha empezado a elegir.",
@@ -223,11 +204,7 @@ _ES: Catalogue = {
     "digest.same": "Lo habitual para un {weekday}",
     "digest.usual": "Lo habitual para un {weekday}: {usual}",
     "digest.no_usual": "Aún no hay historial para saber qué es lo habitual",
-    "digest.nothing": "Sin novedades: ninguna mención ni conversación abierta ese día.",
-    "digest.nothing_doubt": (
-        "Sin novedades, pero una fuente no se ha leído del todo y puede faltar algo.",
-        "Sin novedades, pero {n} fuentes no se han leído del todo y puede faltar algo.",
-    ),
+    "digest.nothing": "Sin novedades: ninguna mención ni conversación abierta nueva.",
     "digest.held_back": (
         "Hemos retenido {n} aviso más para no pasar de tu límite diario.",
         "Hemos retenido {n} avisos más para no pasar de tu límite diario.",
@@ -236,7 +213,6 @@ _ES: Catalogue = {
     "digest.join_none": "Hoy no hay ninguna conversación abierta.",
     "digest.join_more": ("y {n} conversación más", "y {n} conversaciones más"),
     "digest.voice": "Cuota de voz",
-    "digest.sentiment": "Sentimiento por marca",
     "digest.praise": "Lo que gusta",
     "digest.complaints": "Lo que no gusta",
     "digest.ideas": "Ideas para ti",
@@ -244,7 +220,6 @@ _ES: Catalogue = {
     "digest.audit": "¿Se nos escapó alguna?",
     "digest.audit_why": "Una pequeña muestra de lo que no dio aviso. Tus respuestas dicen cuánto "
     "se nos escapa.",
-    "digest.coverage": "Qué abarca este resumen",
     "digest.footer": "Fecha y horas en la zona horaria {timezone}. Listener nunca responde por ti.",
     "name": "Nombre",
     "mentions": "Menciones",
@@ -257,19 +232,6 @@ _ES: Catalogue = {
     "fetched": "Leídas",
     "kept": "Del tema",
     "new": "Nuevas",
-    "state.partial": "Leída en parte",
-    "state.waiting": "Ha pedido esperar",
-    "state.failed": "Ha fallado",
-    "state.silent": "Sin consultar",
-    "coverage.ok": (
-        "La única fuente se ha leído sin errores.",
-        "Las {n} fuentes se han leído sin errores.",
-    ),
-    "coverage.unread": (
-        "Una fuente no se ha leído del todo.",
-        "{n} fuentes no se han leído del todo.",
-    ),
-    "coverage.none": "No se ha leído ninguna fuente.",
 }
 
 # What mails and the web page call a verdict is the same.
@@ -280,8 +242,8 @@ _VERDICTS: Mapping[str, Catalogue] = {
     for language, texts in web_texts.TEXTS.items()
 }
 CATALOGUES: Mapping[str, Catalogue] = {
-    "en": {**_EN, **wording.EN, **_VERDICTS["en"]},
-    "es": {**_ES, **wording.ES, **_VERDICTS["es"]},
+    "en": {**_EN, **wording.EN, **wording_coverage.EN, **wording_digest.EN, **_VERDICTS["en"]},
+    "es": {**_ES, **wording.ES, **wording_coverage.ES, **wording_digest.ES, **_VERDICTS["es"]},
 }
 LANGUAGES = tuple(CATALOGUES)
 
@@ -348,9 +310,32 @@ def percent(language: str, share: float) -> str:
     return number(language, share * 100) + ("%" if language == "en" else f"{_NBSP}%")
 
 
+def dollars(language: str, micro: int) -> str:
+    """Micro-dollars as dollars and cents: $1,234.50 in English, 1234,50 $ in Spanish."""
+    whole, cents = divmod(round(micro / 10_000), 100)
+    if language == "en":
+        return f"${number(language, whole)}.{cents:02}"
+    return f"{number(language, whole)},{cents:02}{_NBSP}$"
+
+
+def duration(language: str, minutes: int) -> str:
+    """How long something lasted: 45 min, 3 h, 3 h 20 min."""
+    hours, rest = divmod(minutes, 60)
+    key = "both" if hours and rest else "hours" if hours else "minutes"
+    return say(
+        language, f"duration.{key}", hours=number(language, hours), minutes=str(rest)
+    ).replace(" ", _NBSP)
+
+
 def weekday(language: str, day: date) -> str:
     """Name of the day of the week: Sunday, domingo."""
     return say(language, "weekdays").split()[day.weekday()]
+
+
+def weekdays(language: str, day: date) -> str:
+    """The day of the week as a habit: Sundays, domingos; lunes stays lunes."""
+    name = weekday(language, day)
+    return name if name.endswith("s") else f"{name}s"
 
 
 def month(language: str, day: date) -> str:

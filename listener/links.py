@@ -25,14 +25,20 @@ from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 
 from . import audit, feedback
 from .config import Config, ConfigError, Fault
+from .recipients import Mail
 
-Purpose = Literal["feedback", "audit"]
-CHOICES: Mapping[Purpose, tuple[str, ...]] = {
+Judged = Literal["feedback", "audit"]
+Purpose = Literal["feedback", "audit", "unsubscribe"]
+CHOICES: Mapping[Judged, tuple[str, ...]] = {
     "feedback": feedback.VERDICTS,
     "audit": audit.VERDICTS,
 }
 """What can be said, by what the link is for."""
+MAILS: tuple[Mail, ...] = ("digest", "alerts")
+"""What can be unsubscribed from; the number of such a link is the place here, from 1."""
 LINK_LIFE = timedelta(days=60)
+UNSUBSCRIBE_LIFE = timedelta(days=365)
+"""Whoever finds an old e-mail must be able to end them."""
 FORM_LIFE = timedelta(days=1)
 """How long a form can be sent after it was shown."""
 
@@ -63,9 +69,10 @@ class Expired(LinkError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """What a link allows: to judge the alert or audited post `number`, as `reader`.
+    """What a link allows `reader`: to judge the alert or audited post `number`, or to end e-mails.
 
-    `reader` is the mark of an address; `Signer.is_for` tells whose.
+    Those to be ended are number 1 (the digest) or 2 (alerts). `reader` is the mark of an address;
+    `Signer.is_for` tells whose.
     """
 
     purpose: Purpose
@@ -97,8 +104,9 @@ class Signer:
         return self._sign(purpose, [number, _mark(self._keys[0], recipient)], now)
 
     def read(self, token: str, purpose: Purpose, *, now: datetime) -> Ticket:
-        """What `link` was told; raises `Forged`, or `Expired` after `LINK_LIFE`."""
-        match self._read(purpose, token, LINK_LIFE, now):
+        """What `link` was told; raises `Forged`, or `Expired` after the life of such a link."""
+        life = UNSUBSCRIBE_LIFE if purpose == "unsubscribe" else LINK_LIFE
+        match self._read(purpose, token, life, now):
             case [int(number), str(reader)]:
                 return Ticket(purpose=purpose, number=number, reader=reader)
         raise Forged
@@ -150,7 +158,7 @@ class Signer:
 
 
 def verdict_links(
-    config: Config, signer: Signer, purpose: Purpose, number: int, recipient: str, *, now: datetime
+    config: Config, signer: Signer, purpose: Judged, number: int, recipient: str, *, now: datetime
 ) -> dict[str, str]:
     """For each verdict on an alert or an audited post, the page that asks with that one chosen.
 
@@ -161,6 +169,20 @@ def verdict_links(
         return {}
     token = signer.link(purpose, number, recipient, now=now)
     return {choice: f"{base}/{purpose}/{token}?v={choice}" for choice in CHOICES[purpose]}
+
+
+def unsubscribe_link(
+    config: Config, signer: Signer | None, mail: Mail, recipient: str, *, now: datetime
+) -> str | None:
+    """The page on which a reader ends such e-mails, which takes the one-click POST of RFC 8058.
+
+    None without [web] base_url. Opening it changes nothing.
+    """
+    base = config.web.base_url
+    if base is None or signer is None:
+        return None
+    token = signer.link("unsubscribe", MAILS.index(mail) + 1, recipient, now=now)
+    return f"{base}/unsubscribe/{token}"
 
 
 def _mark(key: bytes, recipient: str) -> str:

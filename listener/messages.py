@@ -1,8 +1,6 @@
 """The alert and digest e-mails: what they say (frozen dataclasses) and how that becomes a message.
 
-Posts are hostile text. They pass `clean` and Jinja2's autoescape, and they never meet the MJML
-compiler: the templates are compiled to HTML first and filled afterwards, so nothing in a post can
-become a tag or a template expression. Headers hold words of the configuration and ours only.
+Headers hold words of the configuration and ours only; for posts see rendering.py.
 """
 
 from __future__ import annotations
@@ -10,18 +8,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache, partial
-from importlib import resources
-from typing import Any
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
-from mjml import mjml2html
+from functools import partial
 
 from . import i18n
-from .envelope import BODY_LIMIT, Rendered, encoded
-from .explain import Event, Outcome, Reason, event_line, outcome_line, reason_line, why_lines
-from .hostile import clean, link
+from .coverage_lines import coverage_line, gap_line, money_line, nothing_line
+from .digest_changes import Change
+from .digest_lines import (
+    advocate_line,
+    change_line,
+    context_line,
+    group_line,
+    news_line,
+    usual_line,
+    voice_picture,
+    volume_picture,
+    why_line,
+)
+from .digest_shown import Mark, Move
+from .envelope import Rendered
+from .explain import (
+    Event,
+    Outcome,
+    Reason,
+    chance_line,
+    event_line,
+    outcome_line,
+    why_lines,
+)
+from .hostile import clean
+from .options import Option, option_line
+from .rendering import render, source_name
 from .scoring import Part
+from .statement import SourceCoverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +59,10 @@ class ConversationCard:
     """One conversation: its opening `post`, where it stands and why it is shown.
 
     `probability` is that of the choice being still open, `about` are entity names, `moved` says
-    that something happened since it was last shown, `language` is the ISO 639-1 code of the post
-    or "und".
+    that something happened since it was last shown, `news` what, as far as that is known;
+    `language` is the ISO 639-1 code of the post or "und". `score` is that of its alert, None
+    without one. So many other people have `answered`, the first of them `answerers`; `joined`: we
+    have too. Others have named `options`.
     """
 
     title: str
@@ -55,6 +75,12 @@ class ConversationCard:
     age_hours: float
     moved: bool
     language: str
+    news: tuple[Move, ...] = ()
+    score: int | None = None
+    joined: bool = False
+    answered: int = 0
+    answerers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +89,10 @@ class AlertMessage:
 
     `type` is that of the rule. `parts` add up to `score`; `copies` counts other places with the
     same text; `outcome` is None while nothing was heard of one; `feedback` holds for each verdict
-    the page that asks for it, nothing without a web address.
+    the page that asks for it, nothing without a web address; `unsubscribe` is the page that ends
+    such e-mails, None for want of one, "" where there is nothing to end. `conversation_id` and
+    `topic` (what its first alert was about) are the same in all alerts of a conversation, so that
+    mail programs show them together.
     """
 
     id: str
@@ -76,7 +105,11 @@ class AlertMessage:
     copies: int = 0
     events: tuple[Event, ...] = ()
     outcome: Outcome | None = None
+    options: tuple[Option, ...] = ()
+    conversation_id: int = 0
+    topic: tuple[str, ...] = ()
     feedback: Mapping[str, str] = field(default_factory=dict)
+    unsubscribe: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,32 +135,53 @@ class SentimentCount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceCoverage:
-    """Records of one source: read, kept after matching, new.
+class PostGroup:
+    """So many `posts` about the same, shown by one of them; `words` are what they share."""
 
-    `state` is "ok", "partial", "waiting" (it asked to wait), "failed" or "silent" (enabled, but not
-    asked in the period); `failed` is the error behind it or None. An error makes "ok" "failed".
+    post: PostCard
+    posts: int = 1
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdvocateCard:
+    """Somebody who speaks well of the brand, by their latest such `post`.
+
+    `posts` counts those of 90 days; `rate` is the post's engagement per follower, None if unknown.
     """
 
-    source: str
-    fetched: int
-    kept: int
-    new: int
-    failed: str | None
-    state: str = "ok"
+    post: PostCard
+    posts: int
+    rate: float | None = None
 
-    def __post_init__(self) -> None:
-        if self.state == "ok" and self.failed is not None:
-            object.__setattr__(self, "state", "failed")
+
+@dataclass(frozen=True, kw_only=True)
+class DayCount:
+    """Mentions of the brand by sentiment toward it in the 24 hours that end on `day`."""
+
+    day: date
+    positive: int
+    neutral: int
+    negative: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.positive + self.neutral + self.negative
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigestMessage:
     """One day of one reader. `day` is a day of `timezone` (an IANA name).
 
-    `mentions_usual` is what that weekday usually brings, None without enough history; `stages`
-    counts mentions by stage; `join_now` is ranked; `held_back` counts alerts withheld by the daily
-    limit; `audit` is the blind sample of what raised no alert.
+    It covers about so many `days`. `mentions_usual` is what that weekday usually brings, None
+    without enough history; `mentions_late` of the `mentions` are from before the period. `stages`
+    counts mentions by stage; `changes` are what is unusual; `trend` is oldest first. `join_now` is
+    ranked, and `still_open` counts conversations that were shown before and have not moved;
+    `held_back` counts alerts withheld by the daily limit, `missed` are those that came to nothing,
+    since they did not reach the reader in time. Groups of posts are by size; `audit` is
+    the blind sample of what raised no alert. `unsubscribe` is the page that ends such e-mails.
+    `marks` is what it shows, for the digests to come.
     """
 
     day: date
@@ -140,46 +194,23 @@ class DigestMessage:
     share_of_voice: tuple[tuple[str, int], ...]
     join_now: tuple[ConversationCard, ...]
     held_back: int
-    praise: tuple[PostCard, ...]
-    complaints: tuple[PostCard, ...]
-    ideas: tuple[PostCard, ...]
+    praise: tuple[PostGroup, ...]
+    complaints: tuple[PostGroup, ...]
+    ideas: tuple[PostGroup, ...]
     unanswered: tuple[PostCard, ...]
     coverage: tuple[SourceCoverage, ...]
     audit: tuple[AuditCard, ...] = ()
+    days: int = 1
+    mentions_late: int = 0
+    changes: tuple[Change, ...] = ()
+    trend: tuple[DayCount, ...] = ()
+    still_open: int = 0
+    missed: tuple[ConversationCard, ...] = ()
+    advocates: tuple[AdvocateCard, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    unsubscribe: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Limits:
-    """How much of a message is shown: numbers of cards, rows and events, characters of a post."""
-
-    cards: int
-    posts: int
-    rows: int
-    events: int
-    chars: int
-
-
-_TIERS = (
-    _Limits(cards=50, posts=3, rows=12, events=50, chars=280),
-    _Limits(cards=10, posts=3, rows=12, events=20, chars=280),
-    _Limits(cards=5, posts=2, rows=8, events=8, chars=160),
-    _Limits(cards=2, posts=1, rows=3, events=3, chars=60),
-)
-"""Tried in order until the e-mail is small enough."""
-
-_SOURCES = {
-    "bluesky": "Bluesky",
-    "hackernews": "Hacker News",
-    "mastodon": "Mastodon",
-    "reddit": "Reddit",
-    "rss": "RSS",
-    "x": "X",
-    "youtube": "YouTube",
-}
-_SHOWN = frozenset({"stage", "replies"})
-"""Reasons that a card already shows in its heading or its line of facts."""
-_SAME = 0.05
-"""A day is as usual when it differs by less than this share."""
 _STAGES = ("awareness", "consideration", "decision", "post_purchase")
 
 
@@ -191,19 +222,21 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
     """
     card = message.conversation
     say = partial(i18n.say, language)
-    about = i18n.listing(language, [clean(name, 40) for name in card.about[:3]])
+    about, topic = (
+        i18n.listing(language, [clean(name, 40) for name in names[:3]])
+        for names in (card.about, message.topic or card.about)
+    )
     source = source_name(language, card.post.source)
     rule = f"rule.{message.rule}"
     early = message.type == "early-funnel"
     kind = "" if early else f".{message.type}"
     subject = say(
-        f"alert.subject{kind}" if about else f"alert.subject_plain{kind}",
-        about=about,
+        f"alert.subject{kind}" if topic else f"alert.subject_plain{kind}",
+        about=topic,
         source=source,
-        stage=say(f"stage.{card.stage}"),
     )
     why = why_lines(language, message.type, message.parts, card.reasons, message.copies)
-    return _render(
+    return render(
         "alert",
         language,
         timezone,
@@ -213,7 +246,8 @@ def render_alert(message: AlertMessage, *, language: str, timezone: str) -> Rend
         rule=say(rule) if i18n.has(language, rule) else clean(message.rule, 60),
         headline=say(f"lead.{card.stage if early else message.type}", source=source),
         kicker=say(f"alert.kicker{kind}"),
-        preview=why[0] if why else subject,
+        standing=chance_line(language, message.type, card.probability),
+        options=[option_line(language, option) for option in message.options],
         why=why,
         score=say("why.score", n=message.score) if message.parts else "",
         events=[
@@ -232,9 +266,16 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
     """
     if unknown := set(message.stages) - {"none", *_STAGES}:
         raise ValueError(f"no text for stage {sorted(unknown)}; add it to listener/i18n.py")
-    posts = message.praise + message.complaints + message.ideas + message.unanswered
     nothing = not (
-        message.mentions or message.join_now or message.held_back or posts or message.audit
+        message.mentions
+        or message.join_now
+        or message.held_back
+        or message.missed
+        or message.praise
+        or message.complaints
+        or message.ideas
+        or message.unanswered
+        or message.audit
     )
     if message.join_now:
         key, n = "digest.subject_join", len(message.join_now)
@@ -249,132 +290,57 @@ def render_digest(message: DigestMessage, *, language: str) -> Rendered:
         brand=clean(message.brand, 60),
         day=i18n.short_day(language, message.day),
     )
-    unread = sum(row.state != "ok" for row in message.coverage)
     total = sum(count for _, count in message.share_of_voice)
-    return _render(
+    tone = {row.entity: row for row in message.sentiment}
+    voice = [(name, n, n / total) for name, n in message.share_of_voice] if total else []
+    volume_shown = None if nothing else volume_picture(language, message)
+    voice_shown = None if nothing else voice_picture(language, message, voice)
+    return render(
         "digest",
         language,
         message.timezone,
         subject,
+        images={one.cid: one.png for one in (volume_shown, voice_shown) if one},
         message=message,
         nothing=nothing,
-        headline=_nothing_line(language, unread) if nothing else "",
-        usual=_usual_line(language, message),
+        headline=nothing_line(language, message.coverage) if nothing else "",
+        usual=usual_line(language, message),
+        changes=[change_line(language, change, message) for change in message.changes],
         stages=[(name, message.stages.get(name, 0)) for name in _STAGES],
-        voice=[(name, n, n / total) for name, n in message.share_of_voice] if total else [],
-        sentiment=[row for row in message.sentiment if row.positive + row.neutral + row.negative],
-        covered=_coverage_line(language, len(message.coverage), unread),
+        volume=volume_shown,
+        voice_picture=voice_shown,
+        voice=[(name, n, share, tone.get(name)) for name, n, share in voice],
+        join=[_told(language, card) for card in message.join_now],
+        missed=[_told(language, card) for card in message.missed],
+        groups={
+            section: [(one.post, group_line(language, one)) for one in found]
+            for section, found in (
+                ("complaints", message.complaints),
+                ("ideas", message.ideas),
+                ("praise", message.praise),
+            )
+        },
+        advocates=[(one.post, advocate_line(language, one)) for one in message.advocates],
+        unanswered=[(post, "") for post in message.unanswered],
+        covered=coverage_line(language, message.coverage),
+        coverage=[
+            (
+                row,
+                gap_line(language, row, timezone=message.timezone),
+                money_line(language, row),
+            )
+            for row in message.coverage
+        ],
         audit=[(card, _links(language, "audit", card.links)) for card in message.audit],
     )
+
+
+def _told(language: str, card: ConversationCard) -> tuple[ConversationCard, str, str, str]:
+    """A card with its lines: what is new, why it is shown, who has answered."""
+    news = news_line(language, card)
+    return card, news[:1].upper() + news[1:], why_line(language, card), context_line(language, card)
 
 
 def _links(language: str, purpose: str, links: Mapping[str, str]) -> list[tuple[str, str]]:
     """Words and address of each verdict."""
     return [(i18n.say(language, f"{purpose}.{verdict}"), url) for verdict, url in links.items()]
-
-
-def source_name(language: str, source: str) -> str:
-    """The name people know a source by; one that is not known keeps its own."""
-    if source == "sample":
-        return i18n.say(language, "source.sample")
-    return _SOURCES.get(source) or clean(source, 40)
-
-
-def _nothing_line(language: str, unread: int) -> str:
-    if unread:
-        return i18n.say(language, "digest.nothing_doubt", n=unread)
-    return i18n.say(language, "digest.nothing")
-
-
-def _coverage_line(language: str, sources: int, unread: int) -> str:
-    if not sources:
-        return i18n.say(language, "coverage.none")
-    if unread:
-        return i18n.say(language, "coverage.unread", n=unread)
-    return i18n.say(language, "coverage.ok", n=sources)
-
-
-def _usual_line(language: str, message: DigestMessage) -> str:
-    usual, mentions = message.mentions_usual, message.mentions
-    if usual is None:
-        return i18n.say(language, "digest.no_usual")
-    change = mentions / usual - 1 if usual >= 1 else 0.0
-    if usual < 1 or not mentions:  # a percentage of next to nothing says nothing
-        key = "digest.usual"
-    elif abs(change) < _SAME:
-        key = "digest.same"
-    else:
-        key = "digest.more" if change > 0 else "digest.fewer"
-    return i18n.say(
-        language,
-        key,
-        percent=i18n.percent(language, abs(change)),
-        weekday=i18n.weekday(language, message.day),
-        usual=i18n.number(language, usual),
-    )
-
-
-def _new_reasons(language: str, card: ConversationCard, most: int) -> list[str]:
-    """Lines for at most `most` reasons of a card that its other lines do not show."""
-    fresh = [reason for reason in card.reasons if reason.code not in _SHOWN]
-    return [reason_line(language, reason) for reason in fresh[:most]]
-
-
-def _after(title: str, text: str) -> str:
-    """What `text` says beyond a title that may be its beginning."""
-    start = title.removesuffix("…")
-    return text[len(start) :].lstrip(" .,;:!?…") if start and text.startswith(start) else text
-
-
-def _render(name: str, language: str, timezone: str, subject: str, **values: object) -> Rendered:
-    subject = clean(subject, 150)
-    words: dict[str, Any] = {
-        text: partial(getattr(i18n, text), language)
-        for text in (
-            "say",
-            "number",
-            "percent",
-            "long_day",
-            "age",
-            "has",
-        )
-    }
-    words["moment"] = partial(i18n.moment, language, timezone=timezone)
-    words["source_name"] = partial(source_name, language)
-    words["new_reasons"] = partial(_new_reasons, language)
-    rendered = Rendered(subject=subject, text="", html="")
-    for limits in _TIERS:
-        context = values | words | {"limits": limits, "language": language, "subject": subject}
-        context["timezone"] = timezone
-        rendered = Rendered(
-            subject=subject,
-            text=_environment().get_template(f"{name}.txt").render(context),
-            html=_environment().get_template(f"{name}.mjml").render(context),
-        )
-        if encoded(rendered.text)[0] + encoded(rendered.html)[0] <= BODY_LIMIT:
-            break
-    return rendered
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=select_autoescape(enabled_extensions=("html", "mjml")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"clean": clean}
-    environment.globals |= {"after": _after, "link": link}
-    return environment
-
-
-def _template(name: str) -> str:
-    source = _read(name)
-    return mjml2html(source, fonts={}, include_loader=_read) if name.endswith(".mjml") else source
-
-
-def _read(path: str) -> str:
-    return resources.files("listener").joinpath("templates", path).read_text("utf-8")

@@ -6,7 +6,6 @@ Every step reads rows and writes rows, so each can be run alone, stopped and run
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +26,19 @@ from . import (
     rerank,
     rollup,
 )
-from .channels import Channel, load
+from .channels import Channel
+from .channels_open import open_channels
 from .collect import Collected, collect, record
-from .config import Channels, Config
-from .deliver import deliver, enqueue_digest, local_day
+from .config import Config
+from .deliver import deliver
+from .followups import follow_up
 from .rules import watched
+from .slots import enqueue_digest
 from .sources import build as build_sources
 from .steps import ProgressOf, silent
 from .store import Store
-from .vocabulary import exclusions, queries, senses, terms
+from .upkeep import Swept, sweep, with_reserve
+from .vocabulary import exclusions, queries, requirements, senses, terms
 
 if TYPE_CHECKING:
     from nlp.encoder import FunnelTagger
@@ -65,12 +68,14 @@ class Parts:
         """Finds brand, product, competitor and category terms."""
         from nlp.matching import Matcher
 
-        return Matcher(terms(self.config), exclusions(self.config))
+        config = self.config
+        return Matcher(terms(config), exclusions(config), requirements(config))
 
     @property
     def vocabulary_version(self) -> str:
         """Changes with the terms; mentions are then matched again."""
-        return _digest_of(terms(self.config), exclusions(self.config))
+        config = self.config
+        return _digest_of(terms(config), exclusions(config), requirements(config))
 
     @cached_property
     def models(self) -> Models:
@@ -110,25 +115,6 @@ class Parts:
         return open_channels(self.config.channels)
 
 
-def open_channels(channels: Channels) -> dict[str, Channel]:
-    """The enabled channels by name. Raises ConfigError when a password's variable is not set."""
-    opened: dict[str, Channel] = {}
-    if channels.outbox.enabled:
-        opened["outbox"] = load("outbox", folder=channels.outbox.folder)
-    if channels.smtp.enabled:
-        smtp = channels.smtp
-        opened["smtp"] = load(
-            "smtp",
-            host=smtp.host,
-            port=smtp.port,
-            security=smtp.security,
-            username=smtp.username,
-            password=smtp.password.reveal(os.environ) if smtp.password else None,
-            timeout=smtp.timeout_seconds,
-        )
-    return opened
-
-
 @dataclass(kw_only=True)
 class Round:
     """What one round did."""
@@ -148,21 +134,71 @@ def gather(
     *,
     only: Sequence[str] = (),
     budget: Budget = Budget(),
+    since: str = "",
     now: datetime,
     progress: ProgressOf = silent,
 ) -> list[Collected]:
-    """Collect from the enabled sources (or those named in `only`)."""
+    """Collect from the enabled sources (or those named in `only`); `since` as in `collect`.
+
+    A look back leaves out files and the sample, which give all they have anyway.
+    """
     sources, failed = build_sources(parts.config, only)
+    if since:
+        sources = [one for one in sources if not one.connector.capabilities().prefiltered]
     for result in failed:
         record(store, result, now)
     return failed + collect(
         store,
-        sources,
+        with_reserve(store, sources, parts.config.upkeep, now=now),
         queries(parts.config),
         parts.matcher,
         budget=budget,
+        since=since,
         now=now,
         progress=progress,
+    )
+
+
+def revisit(
+    store: Store,
+    parts: Parts,
+    *,
+    only: Sequence[str] = (),
+    now: datetime,
+    progress: ProgressOf = silent,
+) -> list[Collected]:
+    """Read the watched conversations again that are due, from the enabled sources (or `only`)."""
+    config = parts.config
+    sources, _ = build_sources(config, only)
+    sources = with_reserve(store, sources, config.upkeep, now=now)
+    return follow_up(
+        store,
+        sources,
+        parts.matcher,
+        config.followups,
+        not_authors=config.sources.exclude_authors,
+        now=now,
+        progress=progress,
+    )
+
+
+def look_up(
+    store: Store,
+    config: Config,
+    *,
+    only: Sequence[str] = (),
+    everything: bool = False,
+    now: datetime,
+    progress: ProgressOf = silent,
+) -> list[Swept]:
+    """Look stored posts up again at the enabled sources (or those named in `only`).
+
+    What is due, or `everything`. Sources that cannot be made are failed rows.
+    """
+    sources, failed = build_sources(config, only)
+    broken = [Swept(source=one.source, status="failed", error=one.error) for one in failed]
+    return broken + sweep(
+        store, sources, config.upkeep, everything=everything, now=now, progress=progress
     )
 
 
@@ -199,9 +235,10 @@ def run_round(store: Store, parts: Parts, *, now: datetime, progress: ProgressOf
     channels = parts.channels  # what is wrong with them is said before the work, not after it
     done = Round()
     done.collected = gather(store, parts, now=now, progress=progress)
+    done.collected += revisit(store, parts, now=now, progress=progress)
     done.matched, done.tagged = understand(store, parts, progress=progress)
     done.conversations, done.alerts, done.to_mail = watch(store, parts, now=now, progress=progress)
     if parts.config.digest.enabled:
-        enqueue_digest(store, parts.config, local_day(parts.config, now), now=now)
+        enqueue_digest(store, parts.config, None, now=now)
     done.delivered = deliver(store, parts.config, channels, now=now, progress=progress)
     return done

@@ -33,8 +33,8 @@ from nlp.relevance import (
 
 from . import steps
 from .analyse import MATCH, RELEVANCE, WATCH
-from .ingest import STALE_HOUR
 from .promise import wilson
+from .rollup import STALE_HOUR
 from .steps import ProgressOf, silent
 from .store import Store, stamp
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -304,13 +304,15 @@ def spend(
     *,
     most: int,
     zone: ZoneInfo,
+    asleep: Callable[[datetime], bool],
     until: datetime,
 ) -> dict[int, datetime]:
     """When one person would have been mailed which alerts: place in `fired` -> time.
 
     `fired` are the person's alerts in their order, `courses` when what a rule alerted on, by name
     and unit, could be acted on and when no more. What is held back is tried again when an alert is
-    raised and at each full hour, as long as it is open, recent and not replaced by a later alert.
+    raised and at each full hour, as long as it is open, recent and not replaced by a later alert;
+    not in the quiet hours of the person, which `asleep` tells.
     """
     reach = max([DAY, *(rule.cooldown for rule in rules.values())])
     mailed: dict[int, datetime] = {}
@@ -333,7 +335,7 @@ def spend(
             if one.sighting.found.at < now - rules[one.rule].max_age:
                 del waiting[old]
         sent = [one for one in sent if now - one.at < reach]
-        if sum(now - one.at < DAY for one in sent) >= most:
+        if asleep(now) or sum(now - one.at < DAY for one in sent) >= most:
             continue
         for item in choose(
             [

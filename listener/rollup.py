@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .store import Store
 
+STALE_HOUR = "INSERT OR IGNORE INTO rollup_stale VALUES (substr(?, 1, 13))"
+"""Puts the hour of a stored time on the list of those to be counted again."""
+
 _HOURS_AT_ONCE = 500
 TOWARD = """coalesce(
     (SELECT t.label FROM matches x JOIN tags t ON t.mention_id = x.mention_id

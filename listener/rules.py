@@ -114,7 +114,8 @@ def _complete(rule: AlertRule, config: Config) -> Rule:
         recipients=tuple(
             person
             for person in config.receiving("alerts")
-            if not named or named & {person.name.casefold(), person.email.casefold()}
+            if (not named or named & {person.name.casefold(), person.email.casefold()})
+            and (not person.rules or rule.name.casefold() in map(str.casefold, person.rules))
         ),
         focus=rule.focus,
         minimum={str(language): least for language, least in minimum.items()},

@@ -13,7 +13,14 @@ from functools import cache
 
 from sqlite_utils import Database, Migrations
 
-from . import schema_alerts, schema_coverage, schema_duties, schema_followups
+from . import (
+    schema_alerts,
+    schema_coverage,
+    schema_delivery,
+    schema_duties,
+    schema_followups,
+    schema_troubles,
+)
 
 migrations = Migrations("listener")
 
@@ -319,6 +326,7 @@ _VIEWS = (
     LEFT JOIN authors a ON a.id = m.author_id
     WHERE c.state = 'early'
     ORDER BY c.early DESC""",
+    *schema_coverage.VIEWS,
 )
 
 VIEWS = (
@@ -328,6 +336,7 @@ VIEWS = (
     "daily_sentiment",
     "share_of_voice",
     "early_conversations",
+    "coverage_hourly",
 )
 
 
@@ -350,11 +359,21 @@ def m002_alerts(db: Database) -> None:
 @migrations()
 def m003_sources(db: Database) -> None:
     """Revisions, look-ups, forgotten authors, threads that are read again, hourly coverage."""
+    for view in VIEWS:
+        db.execute(f"DROP VIEW IF EXISTS {view}")
     for statement in (
         *schema_duties.TABLES,
         *schema_followups.TABLES,
         *schema_coverage.TABLES,
+        *_VIEWS,
     ):
+        db.execute(statement)
+
+
+@migrations()
+def m004_delivery(db: Database) -> None:
+    """Who gets no mail, what digests have shown, and what is wrong with the installation."""
+    for statement in (*schema_delivery.TABLES, *schema_troubles.TABLES):
         db.execute(statement)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property, update_wrapper
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -28,6 +29,9 @@ class Session:
 
     config_path: Path | None = None
     db: Path | None = None
+    verbose: bool = False
+    log_json: bool = False
+    log_file: Path | None = None
 
     @cached_property
     def config(self) -> Config:
@@ -53,6 +57,18 @@ class Session:
         """The SQLite file: --db, else the configured one."""
         return self.db or self.config.database.path
 
+    def log_to(self, file: Path | None, *, level: str, max_mb: int = 10, keep: int = 5) -> None:
+        """Log to `file`, or without one to stderr, in the form that the command line asks for."""
+        from .logs import set_up
+
+        try:
+            set_up(level=level, file=file, as_json=self.log_json, max_mb=max_mb, keep=keep)
+        except OSError as error:
+            fail(
+                f"{file} cannot be written ({error.strerror}): make its folder, or name another "
+                "file with --log-file or in [log]"
+            )
+
     def open(self) -> Store:
         """The database for reading; raises StoreError when there is none yet."""
         from .store import Store, existing
@@ -62,9 +78,15 @@ class Session:
     @contextmanager
     def writing(self) -> Iterator[Store]:
         """The database, with the lock that keeps a second writer out."""
-        from filelock import FileLock, Timeout
-
         from .store import Store
+
+        with self.locked(), Store(self.database) as store:
+            yield store
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The lock that keeps a second writer out of the database, which need not exist yet."""
+        from filelock import FileLock, Timeout
 
         path = self.database
         folder = path.absolute().parent
@@ -78,15 +100,31 @@ class Session:
         try:
             lock.acquire()
         except Timeout:
+            who = f" ({holder})" if (holder := lock_holder(path)) else ""
             fail(
-                f"another Listener is writing to {path}: wait until it is done or stop it, "
+                f"another Listener{who} is writing to {path}: wait until it is done or stop it, "
                 "then run this again"
             )
         try:
-            with Store(path) as store:
-                yield store
+            with suppress(OSError):  # on a full disk; the lock is what counts
+                _holder(path).write_text(f"process {os.getpid()} on {gethostname()}", "utf-8")
+            yield
         finally:
+            _holder(path).unlink(missing_ok=True)
             lock.release()
+
+
+def _holder(database: Path) -> Path:
+    """The file that names who holds the lock: others may empty that of the lock itself."""
+    return database.with_name(database.name + ".holder")
+
+
+def lock_holder(database: Path) -> str:
+    """Who holds the lock of a database, as "process 42 on host"; "" when nobody does."""
+    try:
+        return _holder(database).read_text("utf-8")
+    except OSError:
+        return ""
 
 
 def say(text: str) -> None:
@@ -107,7 +145,7 @@ def shared_options(command: Command) -> Command:
         context: click.Context, /, config: Path | None, db: Path | None, **arguments: Any
     ) -> Any:
         parent = context.find_root().obj or Session()
-        session = Session(config or parent.config_path, db or parent.db)
+        session = replace(parent, config_path=config or parent.config_path, db=db or parent.db)
         return context.invoke(command, session, **arguments)
 
     return location_options(update_wrapper(wrapper, command))

@@ -90,6 +90,8 @@ class Store:
             "synchronous = FULL",
             "foreign_keys = ON",
             "temp_store = MEMORY",
+            # What is erased is overwritten, not only unlinked.
+            "secure_delete = ON",
         ):
             self._connection.execute(f"PRAGMA {pragma}")
         if known() - applied:
@@ -120,6 +122,11 @@ class Store:
         with _explained(self.path):
             row = self._connection.execute(sql, parameters).fetchone()
         return None if row is None else row[0]
+
+    def empty_log(self) -> None:
+        """Move the write-ahead log into the file and cut it to nothing, unless others read it."""
+        with _explained(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the file; what was committed stays."""

@@ -16,6 +16,7 @@ from .attention import send_to
 from .candidates import OPEN
 from .config import Config, Recipient
 from .outbox import withdraw
+from .recipients import is_suppressed
 from .rules import rules_of
 from .store import Store, stamp
 
@@ -138,6 +139,11 @@ def mail_now(store: Store, config: Config, number: int, *, now: datetime) -> lis
         people = readers.get(alert["rule"], config.receiving("alerts"))
         if not people:
             raise TriageError('nobody receives alerts: add "alerts" to receives in [[recipients]]')
+        people = tuple(one for one in people if not is_suppressed(connection, one.email, "alerts"))
+        if not people:
+            raise TriageError(
+                f"the readers of alert {number} get no more mail: `listener recipients` says why"
+            )
         new = [person for person in people if send_to(connection, number, person, now=now)]
         if new:
             connection.execute("UPDATE alerts SET snoozed_until = NULL WHERE id = ?", (number,))

@@ -12,10 +12,13 @@ from itertools import chain
 from urllib.parse import urlsplit
 
 from connectors.base import Query
-from nlp.matching import Term
+from nlp.matching import Term, is_sure
 from nlp.relevance import Sense
 
 from .config import Category, Config, Kind, Product
+
+# In the name of a query: no handle and no language is called so.
+_SURE = "@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class _Subject:
     words: tuple[str, ...]
     by_language: Mapping[str, tuple[str, ...]]
     exclude: tuple[str, ...]
+    require_all: tuple[str, ...]
 
 
 def terms(config: Config) -> tuple[Term, ...]:
@@ -50,6 +54,15 @@ def exclusions(config: Config) -> dict[tuple[str, str], tuple[str, ...]]:
     }
 
 
+def requirements(config: Config) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Per (kind, name): the words that a post has to hold too, all of them."""
+    return {
+        (subject.kind, subject.name): subject.require_all
+        for subject in _subjects(config)
+        if subject.require_all
+    }
+
+
 def senses(config: Config) -> tuple[Sense, ...]:
     """What each name means, as far as its description and examples tell.
 
@@ -72,18 +85,32 @@ def queries(config: Config) -> tuple[Query, ...]:
     """One query per subject for what belongs to no language, and one per language with own words.
 
     The name, under which a cursor is kept, is the subject's, with the language after it: `x [es]`.
+    Where a subject requires words, its accounts and addresses are a query of their own: `x [@]`.
     """
     return tuple(
         Query(
-            name=f"{subject.name} [{langs[0]}]" if langs else subject.name,
+            name=f"{subject.name} [{mark}]" if mark else subject.name,
             kind=subject.kind,
             any_of=texts,
+            all_of=() if mark == _SURE else subject.require_all,
             none_of=subject.exclude,
             langs=langs,
+            not_authors=config.sources.exclude_authors,
         )
         for subject in _subjects(config)
-        for langs, texts in _by_langs(subject)
+        for mark, langs, texts in _questions(subject)
     )
+
+
+def _questions(subject: _Subject) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Mark (none: no language), languages and words of each query; empty ones are left out."""
+    for langs, words in _by_langs(subject):
+        sure = tuple(word for word in words if subject.require_all and is_sure(word))
+        rest = tuple(word for word in words if word not in sure)
+        if rest:
+            yield langs[0] if langs else "", langs, rest
+        if sure:
+            yield _SURE, langs, sure
 
 
 def _by_langs(subject: _Subject) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -98,7 +125,7 @@ def _by_langs(subject: _Subject) -> Iterator[tuple[tuple[str, ...], tuple[str, .
 
 
 def _subjects(config: Config) -> Iterator[_Subject]:
-    yield _maker(config.brand, "brand", config.brand.handles)
+    yield _maker(config.brand, "brand", chain(config.brand.handles, _account_on_x(config)))
     for product in config.products:
         yield _maker(product, "product", ())
     for competitor in config.competitors:
@@ -115,6 +142,7 @@ def _maker(made: Product, kind: Kind, handles: Iterable[str]) -> _Subject:
         words=_once(chain([made.name], made.aliases, handles, made.hashtags, addresses)),
         by_language=made.terms,
         exclude=made.exclude,
+        require_all=made.require_all,
     )
 
 
@@ -125,7 +153,15 @@ def _category(category: Category) -> _Subject:
         words=_once(category.hashtags),
         by_language=category.words,
         exclude=category.exclude,
+        require_all=category.require_all,
     )
+
+
+def _account_on_x(config: Config) -> Iterator[str]:
+    """The brand's account whose mentions are read on X; of an id nobody knows the handle here."""
+    user = (config.sources.x.user or "").removeprefix("@")
+    if user and not user.isdecimal():
+        yield f"@{user}"
 
 
 def _once(words: Iterable[str]) -> tuple[str, ...]:

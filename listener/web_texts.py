@@ -26,6 +26,28 @@ _EN = {
     "audit.missed.told": "Somebody was still choosing and an alert would have helped.",
     "audit.right": "No, rightly none",
     "audit.right.told": "Nobody was choosing, or an alert would not have helped.",
+    "unsubscribe.digest.ask": "Stop the daily digest?",
+    "unsubscribe.digest.told": "No digest will be sent to you any more. Alerts go on, if you get "
+    "any.",
+    "unsubscribe.digest.done": "You get no daily digest any more. Alerts go on, if you get any.",
+    "unsubscribe.digest.back": "You get the daily digest again, from the next one on.",
+    "unsubscribe.alerts.ask": "Stop alert e-mails?",
+    "unsubscribe.alerts.told": "No alert will be sent to you any more. The daily digest goes on, "
+    "if you get it.",
+    "unsubscribe.alerts.done": "You get no alert e-mails any more. The daily digest goes on, if "
+    "you get it.",
+    "unsubscribe.alerts.back": "You get alert e-mails again, from the next alert on.",
+    "unsubscribe.stop": "Stop these e-mails",
+    "unsubscribe.resume": "Get them again",
+    "unsubscribe.untouched": "Nothing changes until you press the button.",
+    "unsubscribe.wrong": "Was it a mistake?",
+    "unsubscribed.title": "You are unsubscribed",
+    "subscribed.title": "You are subscribed again",
+    "held.title": "E-mails to you are paused",
+    "held.text": "That was done by whoever runs Listener, or your mailbox refused them. Ask for "
+    "e-mails again.",
+    "unclear.title": "Please press a button",
+    "unclear.text": "Nothing was changed, because no button was pressed.",
     "rule": "rule “{rule}”",
     "answers": "Your answer",
     "save": "Save answer",
@@ -50,6 +72,9 @@ _EN = {
     "expired.title": "This link is too old",
     "expired.text": "Links work for 60 days. Use a newer e-mail, or ask whoever runs Listener to "
     "record your answer with `listener feedback`. Nothing was stored.",
+    "old.title": "This link is too old",
+    "old.text": "Such links work for a year. Use a newer e-mail, or ask whoever runs Listener to "
+    "send you no more. Nothing was changed.",
     "stranger.title": "This link no longer belongs to a reader",
     "stranger.text": "It was made for an address that gets no mail from this Listener any more. "
     "Ask whoever runs it to add you. Nothing was stored.",
@@ -89,6 +114,29 @@ _ES = {
     "audit.missed.told": "Alguien aún estaba eligiendo y un aviso habría servido.",
     "audit.right": "No, bien sin aviso",
     "audit.right.told": "Nadie estaba eligiendo, o un aviso no habría servido.",
+    "unsubscribe.digest.ask": "¿Dejar de recibir el resumen diario?",
+    "unsubscribe.digest.told": "No te enviaremos más resúmenes. Los avisos seguirán llegando, si "
+    "los recibes.",
+    "unsubscribe.digest.done": "Ya no recibes el resumen diario. Los avisos siguen llegando, si "
+    "los recibes.",
+    "unsubscribe.digest.back": "Vuelves a recibir el resumen diario a partir del próximo.",
+    "unsubscribe.alerts.ask": "¿Dejar de recibir avisos por correo?",
+    "unsubscribe.alerts.told": "No te enviaremos más avisos. El resumen diario seguirá llegando, "
+    "si lo recibes.",
+    "unsubscribe.alerts.done": "Ya no recibes avisos por correo. El resumen diario sigue llegando, "
+    "si lo recibes.",
+    "unsubscribe.alerts.back": "Vuelves a recibir avisos por correo a partir del próximo.",
+    "unsubscribe.stop": "Dejar de recibirlos",
+    "unsubscribe.resume": "Volver a recibirlos",
+    "unsubscribe.untouched": "No cambia nada hasta que pulses el botón.",
+    "unsubscribe.wrong": "¿Ha sido un error?",
+    "unsubscribed.title": "Te has dado de baja",
+    "subscribed.title": "Te has vuelto a suscribir",
+    "held.title": "Los correos para ti están en pausa",
+    "held.text": "Lo ha hecho quien lleva Listener, o tu buzón los rechazó. Pídele que te los "
+    "vuelva a enviar.",
+    "unclear.title": "Pulsa un botón",
+    "unclear.text": "No se ha cambiado nada porque no se ha pulsado ningún botón.",
     "rule": "regla «{rule}»",
     "answers": "Tu respuesta",
     "save": "Guardar respuesta",
@@ -115,6 +163,9 @@ _ES = {
     "expired.title": "Este enlace ha caducado",
     "expired.text": "Los enlaces valen 60 días. Usa un correo más reciente o pide a quien lleva "
     "Listener que anote tu respuesta con `listener feedback`. No se ha guardado nada.",
+    "old.title": "Este enlace ha caducado",
+    "old.text": "Estos enlaces valen un año. Usa un correo más reciente o pide a quien lleva "
+    "Listener que no te envíe más. No se ha cambiado nada.",
     "stranger.title": "Este enlace ya no es de ningún lector",
     "stranger.text": "Se creó para una dirección que ya no recibe correos de este Listener. Pide a "
     "quien lo lleva que te añada. No se ha guardado nada.",

@@ -109,6 +109,8 @@ class Span:
 class _Pattern(NamedTuple):
     """Words that name an entity or, with `excludes`, show that it is not meant ("here", "text").
 
+    With `required` they are words without which the entity is not meant: everyday words, which
+    match as those of a category do.
     `cased`: whether the written case counts, "always" or where the surface is "spaced".
     """
 
@@ -118,14 +120,23 @@ class _Pattern(NamedTuple):
     langs: tuple[str, ...] = ()
     cased: str = ""
     excludes: str = ""
+    required: bool = False
+
+    @property
+    def sure(self) -> bool:
+        return self.words[0].startswith(("@", _LINK_MARK))
+
+    @property
+    def everyday(self) -> bool:
+        return self.entity[0] == "category" or self.required
 
     @property
     def inflected(self) -> bool:
-        return self.entity[0] in INFLECTED and not self.excludes
+        return (self.entity[0] in INFLECTED or self.required) and not self.excludes
 
     @property
     def guessable(self) -> bool:
-        return self.entity[0] != "category" and not self.excludes
+        return not self.everyday and not self.excludes
 
 
 class _Token(NamedTuple):
@@ -145,11 +156,16 @@ class Matcher:
 
     `exclusions` maps (kind, name) to phrases. A phrase that contains one of the entity's own terms
     ("luma fusion" for "Luma") cancels the matches it touches; any other phrase, wherever it occurs,
-    cancels every match of that entity in the text. Raises BadTerm.
+    cancels every match of that entity in the text. `requirements` maps it to words that the text
+    has to hold too, each of them somewhere, for a match that is no @handle and no address to count;
+    they are found as words of a category are. Raises BadTerm.
     """
 
     def __init__(
-        self, terms: Sequence[Term], exclusions: Mapping[Entity, Sequence[str]] | None = None
+        self,
+        terms: Sequence[Term],
+        exclusions: Mapping[Entity, Sequence[str]] | None = None,
+        requirements: Mapping[Entity, Sequence[str]] | None = None,
     ) -> None:
         import spacy
         from spacy.matcher import PhraseMatcher
@@ -157,6 +173,15 @@ class Matcher:
 
         patterns = [pattern for term in terms for pattern in _term_patterns(term)]
         patterns += _exclusion_patterns(patterns, exclusions or {})
+        self._required = {
+            entity: {*words} for entity, words in (requirements or {}).items() if words
+        }
+        patterns += [
+            _Pattern(entity, term, words, cased=_cased(term), required=True)
+            for entity, required in self._required.items()
+            for term in required
+            for words in _variants(term)
+        ]
         self._known = _word_classes(patterns)
         self._guesses = _guess_index(patterns)
         self._longest = max(map(len, self._known), default=0)
@@ -210,7 +235,9 @@ class Matcher:
         if not keys:
             return ()
         spans: list[Span] = []
+        doubtful: list[Span] = []
         barred: list[tuple[_Pattern, int, int]] = []
+        there: dict[Entity, set[str]] = {}
         for group, first, last in self._matcher(self._doc(self._vocab, words=keys)):
             if tokens[first].tight or (last < len(tokens) and tokens[last].tight):
                 continue
@@ -219,10 +246,19 @@ class Matcher:
             for pattern in self._groups[group]:
                 if not _fits(pattern, words, text[start:end], lang):
                     continue
-                if pattern.excludes:
+                if pattern.required:
+                    there.setdefault(pattern.entity, set()).add(pattern.term)
+                elif pattern.excludes:
                     barred.append((pattern, start, end))
                 else:
-                    spans.append(Span(*pattern.entity, pattern.term, start, end))
+                    doubt = pattern.entity in self._required and not pattern.sure
+                    span = Span(*pattern.entity, pattern.term, start, end)
+                    (doubtful if doubt else spans).append(span)
+        spans += [
+            span
+            for span in doubtful
+            if self._required[span.kind, span.name] == there.get((span.kind, span.name))
+        ]
         return _longest_of_each(_without(spans, barred))
 
     def _tokens(self, text: str, folded: str, origins: list[int] | None) -> Iterator[_Token]:
@@ -318,7 +354,7 @@ def _fits(pattern: _Pattern, words: Sequence[_Token], surface: str, lang: str) -
         pattern.cased == "spaced" and any(map(str.isspace, surface))
     ):
         written, given = compact(pattern.term), compact(surface)
-        if pattern.entity[0] == "category":
+        if pattern.everyday:
             written, given = written.casefold(), given.casefold()
         return given in (inflections(written, pattern.langs) if pattern.inflected else {written})
     return True
@@ -355,18 +391,28 @@ def _longest_of_each(spans: list[Span]) -> tuple[Span, ...]:
 def _term_patterns(term: Term) -> list[_Pattern]:
     if term.kind not in KINDS:
         raise BadTerm(f"unknown kind {term.kind!r}; use one of {', '.join(KINDS)}")
-    characters = [char for char in unicodedata.normalize("NFKC", term.text) if char.isalnum()]
-    digits = sum(map(str.isdigit, characters))
-    cased = ""
-    if term.text.lstrip()[:1] not in {"@", "#"} and not _is_code(term.text):
-        if len(characters) <= 3 and digits < 2:
-            cased = "always"
-        elif digits and len(characters) - digits <= 3:
-            cased = "spaced"
+    cased = _cased(term.text)
     return [
         _Pattern((term.kind, term.name), term.text, words, term.langs, cased)
         for words in _variants(term.text)
     ]
+
+
+def is_sure(text: str) -> bool:
+    """Whether a term is an account or an address, which mean nothing else."""
+    folded = fold(text.strip())[0]
+    return folded.startswith("@") or _LINK_TERM.fullmatch(folded) is not None
+
+
+def _cased(text: str) -> str:
+    """Whether the written form of a term counts: "always", where it is "spaced", or never ("")."""
+    characters = [char for char in unicodedata.normalize("NFKC", text) if char.isalnum()]
+    digits = sum(map(str.isdigit, characters))
+    if text.lstrip()[:1] in {"@", "#"} or _is_code(text):
+        return ""
+    if len(characters) <= 3 and digits < 2:
+        return "always"
+    return "spaced" if digits and len(characters) - digits <= 3 else ""
 
 
 def _is_code(text: str) -> bool:

@@ -24,7 +24,7 @@ from connectors.base import (
 )
 from listener import config as configuration
 from listener.analyse import match, tag
-from listener.channels import ChannelError
+from listener.channels import ChannelError, Parcel
 from listener.config import Config
 from listener.conversations import Rules, watch
 from listener.ingest import Place, save_page
@@ -243,17 +243,24 @@ class MemoryChannel:
 
     name: str = "outbox"
     answers: list[ChannelError] = field(default_factory=list)
-    sent: list[EmailMessage] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
 
-    def send(self, message: EmailMessage, *, key: str) -> None:
+    def send(self, parcel: Parcel) -> None:
         self.meanwhile()
         if self.answers:
             raise self.answers.pop(0)
-        self.sent.append(message)
+        self.parcels.append(parcel)
 
     def check(self) -> str:
         return "works"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def sent(self) -> list[EmailMessage]:
+        return [parcel.message for parcel in self.parcels]
 
     def to(self) -> list[str]:
         return [str(message["To"]) for message in self.sent]

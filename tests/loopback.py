@@ -17,6 +17,8 @@ class Seen:
     path: str
     params: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,19 @@ def loopback() -> Iterator[Loopback]:
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             params = dict(parse_qsl(parts.query, keep_blank_values=True))
-            answer = site.answer(Seen(parts.path, params, headers))
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            answer = site.answer(Seen(parts.path, params, headers, self.command, body))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
-            self.wfile.write(answer.body[: len(answer.body) // 2] if answer.cut else answer.body)
+            body = answer.body[: len(answer.body) // 2] if answer.cut else answer.body
+            if self.command != "HEAD":
+                self.wfile.write(body)
             self.close_connection = answer.cut
+
+        do_POST = do_HEAD = do_GET  # noqa: N815 - base class
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - base class
             """Say nothing: tests read `Loopback.seen`."""

@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import test_connectors_appstore
+import test_connectors_bluesky
+import test_connectors_discourse
 import test_connectors_hackernews
+import test_connectors_jetstream
+import test_connectors_mastodon
 import test_connectors_reddit
 import test_connectors_rss
 import test_connectors_x
+import test_connectors_youtube
 
 from connectors.base import Budget, BudgetSpent, Connector, Cursor, Page, Query
+from connectors.bluesky import BlueskyNotifications, BlueskySearch
 from connectors.files import Csv, JsonLines
+from connectors.mastodon import MastodonMentions, MastodonTags
+from connectors.mastodon_search import MastodonSearch
 from connectors.sample import Sample
 from connectors.twarc import Twarc
 from connectors.x import Mentions, Search
@@ -96,6 +105,30 @@ def reddit_new(folder: Path) -> Case:
     return test_connectors_reddit.make_new_case()
 
 
+def mastodon_tags(folder: Path) -> Case:
+    return test_connectors_mastodon.make_contract_case(MastodonTags)
+
+
+def mastodon_search(folder: Path) -> Case:
+    return test_connectors_mastodon.make_contract_case(MastodonSearch)
+
+
+def mastodon_mentions(folder: Path) -> Case:
+    return test_connectors_mastodon.make_contract_case(MastodonMentions)
+
+
+def bluesky(folder: Path) -> Case:
+    return test_connectors_bluesky.make_contract_case(BlueskySearch)
+
+
+def bluesky_notifications(folder: Path) -> Case:
+    return test_connectors_bluesky.make_contract_case(BlueskyNotifications)
+
+
+def jetstream(folder: Path) -> Case:
+    return test_connectors_jetstream.make_contract_case()
+
+
 def rss(folder: Path) -> Case:
     return test_connectors_rss.make_contract_case()
 
@@ -108,8 +141,40 @@ def x_mentions(folder: Path) -> Case:
     return test_connectors_x.make_contract_case(Mentions)
 
 
+def youtube(folder: Path) -> Case:
+    return test_connectors_youtube.make_contract_case()
+
+
+def discourse(folder: Path) -> Case:
+    return test_connectors_discourse.make_contract_case()
+
+
+def appstore(folder: Path) -> Case:
+    return test_connectors_appstore.make_contract_case()
+
+
 @pytest.fixture(
-    params=[sample, jsonl, table, twarc, hackernews, reddit, reddit_new, rss, x, x_mentions],
+    params=[
+        sample,
+        jsonl,
+        table,
+        twarc,
+        hackernews,
+        reddit,
+        reddit_new,
+        mastodon_tags,
+        mastodon_search,
+        mastodon_mentions,
+        bluesky,
+        bluesky_notifications,
+        jetstream,
+        rss,
+        x,
+        x_mentions,
+        appstore,
+        discourse,
+        youtube,
+    ],
     ids=lambda make: make.__name__,
 )
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:

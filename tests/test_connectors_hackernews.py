@@ -139,6 +139,12 @@ def ids(pages: list[Page]) -> list[str]:
     return [mention.native_id for page in pages for mention in page.mentions]
 
 
+def test_a_look_back_goes_as_far_as_it_is_told() -> None:
+    site = Algolia([comment(n, ago=86_400 * n) for n in range(40)])
+    pages, _ = collect(site.connector(), budget=Budget(since=NOW - timedelta(days=30)))
+    assert set(ids(pages)) == {str(n) for n in range(31)}
+
+
 def one(item: dict[str, Any]) -> Mention:
     (page,), _ = collect(Algolia([item]).connector(), query=replace(QUERY, any_of=("1",)))
     (mention,) = page.mentions

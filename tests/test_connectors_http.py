@@ -1,8 +1,10 @@
 import gzip
 import logging
+import socket
+import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,7 +93,7 @@ def test_a_lasting_fault_is_given_up_after_bounded_waits(fault: Exception) -> No
 
 
 def test_no_more_tries_after_the_deadline() -> None:
-    clock = iter([0.0, 61.0])
+    clock = iter([0.0, 0.0, 61.0])
     http, waits = answering(httpx.Response(500), monotonic=lambda: next(clock))
     with pytest.raises(Transient, match="500"):
         http.get(URL, now=NOW)
@@ -408,3 +410,26 @@ def test_error_texts_hold_nothing_that_the_site_sent(site: Loopback, local: Http
     with pytest.raises(Transient) as raised:
         local.get(url, now=NOW)
     assert "private words" not in str(raised.value)
+
+
+def test_a_site_that_sends_its_headers_byte_by_byte_is_given_up() -> None:
+    # Each byte comes well before the timeout of a read; all of them would take minutes.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for sign in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1_000:
+                    connection.sendall(bytes([sign]))
+                    if done.wait(0.02):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        http = Http(allow_private=True, deadline=0.3, timeout=5, retries=3)
+        with pytest.raises(Transient, match=r"took longer than 0\.3 seconds"):
+            http.get(f"http://127.0.0.1:{server.getsockname()[1]}/", now=NOW)
+        done.set()
+        thread.join()
+        http.close()

@@ -27,9 +27,10 @@ from connectors.base import (
     Transient,
 )
 from connectors.mapping import OddRecord
-from connectors.reddit import RedditNew, RedditSearch, compile_query
-from connectors.reddit_api import Closed, RedditApi
+from connectors.reddit import RedditNew, RedditSearch
+from connectors.reddit_api import Closed, Gone, RedditApi
 from connectors.reddit_map import More, listed, read_thing, to_mention, walk_tree
+from connectors.reddit_query import compile_query
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = int(NOW.timestamp())
@@ -254,7 +255,7 @@ def test_the_search_asks_for_all_terms_in_all_of_reddit() -> None:
 
 def test_many_terms_are_split_into_searches_that_fit() -> None:
     terms = tuple(f"marca {n:03}" for n in range(90))
-    searches = compile_query(replace(QUERY, any_of=(*terms, ' "x" ', "@x", "#")))
+    searches = compile_query(replace(QUERY, any_of=(*terms, ' "x" ', "@x", "#"))).searches
     assert max(map(len, searches)) <= 512
     assert sum(map(len, searches)) > 400 * (len(searches) - 1)
     joined = " OR ".join(searches).split(" OR ")
@@ -347,6 +348,25 @@ def test_a_list_that_breaks_off_before_the_last_run_says_so() -> None:
     assert warnings(pages) == [
         "r/espresso/new: Reddit ends the list after 1000 posts; older ones are missing (1)"
     ]
+    # From what the run should reach to what Reddit still gave.
+    gap = (NOW - timedelta(days=7), NOW - timedelta(seconds=999))
+    assert [page.gaps for page in pages if page.gaps] == [(gap,)]
+    site.lists["r/espresso/new"] = [post(n, ago=n - 3000) for n in range(1200)]
+    later, _ = collect(
+        RedditNew(site.api(), ["espresso"]), pages[-1].cursor, now=NOW + timedelta(hours=1)
+    )
+    gap = (NOW, NOW + timedelta(seconds=2001))
+    assert [page.gaps for page in later if page.gaps] == [(gap,)]
+
+
+def test_a_look_back_goes_as_far_as_it_is_told() -> None:
+    site = Site(r__all__search=[post(n, ago=86_400 * n) for n in range(40)])
+    far = Budget(since=NOW - timedelta(days=30))
+    pages, _ = collect(RedditSearch(site.api(), page_size=10), budget=far)
+    assert set(ids(pages)) == {f"t3_p{n}" for n in range(31)}
+    assert not [page.gaps for page in pages if page.gaps]
+    again, _ = collect(RedditSearch(site.api()), pages[-1].cursor, budget=far)
+    assert ids(again) == ["t3_p0"]
 
 
 def test_clocks_that_run_ahead_do_not_blind_the_next_run() -> None:
@@ -512,8 +532,9 @@ def test_without_an_app_the_way_to_one_and_around_it_is_told() -> None:
     for call in (lambda: collect(connector), lambda: connector.check(now=NOW)):
         with pytest.raises(NeedsAuth) as error:
             call()
-        for hint in ("support.reddithelp.com", "[sources.reddit]", "listener import FILE.zst"):
-            assert hint in str(error.value)
+        told = str(error.value)[:300]  # as much as a table shows
+        for hint in ("approved app", "requests/new?", "[sources.reddit]", "import FILE.zst"):
+            assert hint in told
     assert site.tokens == 0
 
 
@@ -627,6 +648,16 @@ def test_conversations_keep_to_the_budget_and_closed_ones_are_warnings() -> None
     ]
 
 
+def test_a_conversation_that_is_gone_is_buried_and_a_closed_one_is_not() -> None:
+    site = Site()
+    site.answers["comments/shut"] = always({"reason": "private", "error": 403}, 403)
+    pages = list(RedditSearch(site.api()).thread(["t3_gone", "t3_shut"], budget=FREE, now=NOW))
+    assert [(one.native_id, one.kind) for page in pages for one in page.updates] == [
+        ("t3_gone", "tombstone")
+    ]
+    assert ["does not exist" in line for line in warnings(pages)] == [True, False]
+
+
 def test_a_conversation_without_end_is_left() -> None:
     site = Site()
     numbers = iter(range(10_000))
@@ -681,6 +712,9 @@ def test_known_posts_are_looked_at_again() -> None:
     assert updates["t3_p4", "tombstone"].reason == "author deleted"
     assert len(updates) == 5
     assert warnings(pages) == ["reddit: 96 posts were not found", "reddit: 4 posts were not found"]
+    assert [page.cost.requests for page in pages] == [2, 1]  # one for the token
+    cost = RedditSearch(site.api()).refresh_cost(104)
+    assert (cost.requests, cost.micro_dollars) == (2, 0)
     with pytest.raises(BudgetSpent, match="4 posts"):
         list(RedditSearch(site.api()).refresh(wanted, budget=Budget(pages=1), now=NOW))
 
@@ -797,7 +831,8 @@ def test_recorded_answers_map_or_raise_the_right_error() -> None:
             raised.setdefault(status, set()).add(type(error))
     assert mapped["mentions"] > 3_000
     assert raised.pop(401) == {NeedsAuth}
-    assert raised.pop(404) == raised.pop(301) == {Closed}
+    assert raised.pop(404) == {Gone}
+    assert raised.pop(301) == {Closed}
     assert raised.pop(403) == {Closed}
     assert all(raised.pop(status) == {BadConfig} for status in (400, 413, 414, 415))
     assert raised.keys() == {200, 205, 500, 502, 503, 504, 522}

@@ -178,6 +178,17 @@ def test_an_edited_post_has_its_first_id_and_its_newest_text() -> None:
     assert one(page(old)).text == "antes"
 
 
+def test_an_edited_post_is_the_same_in_every_file_and_was_posted_when_it_was_first() -> None:
+    first, last = "1212092628029698048", "1212095000000000000"
+    history = {"edit_history_tweet_ids": [first, last]}
+    before = one(page(post(first, **(history | {"edit_history_tweet_ids": [first]}))))
+    after = one(page(post(last, created_at="2020-01-01T00:00:00Z", **history)))
+    assert before.native_id == after.native_id == first
+    assert after.published_at.replace(microsecond=0) == datetime(
+        2019, 12, 31, 19, 26, 16, tzinfo=UTC
+    )
+
+
 def test_posts_that_are_only_included_are_not_mentions_of_their_own() -> None:
     assert one(page(post("1"), tweets=[post("2"), post("3")])).native_id == "1"
 

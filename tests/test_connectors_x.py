@@ -24,16 +24,17 @@ from connectors.base import (
     NeedsAuth,
     Page,
     Query,
+    ReadsThreads,
     RetryAt,
     Transient,
     Update,
 )
 from connectors.http import Response
-from connectors.twarc import first_id, id_time, is_twarc
+from connectors.twarc import first_id, id_time, is_twarc, page_mentions
 from connectors.x import Mentions, Search
 from connectors.x_client import open_http, read_page
 from connectors.x_money import Prices
-from connectors.x_pages import count_posts, edits, figures, read_posts
+from connectors.x_pages import count_posts, edits, figures
 from connectors.x_query import LIMIT, compile_query
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -249,7 +250,26 @@ def test_after_a_long_pause_what_is_out_of_reach_is_told(web: Loopback) -> None:
     assert bound is not None
     assert timedelta(days=6, hours=23) < later - bound < timedelta(days=7)
     assert "out of reach" in pages[0].warnings[0]
-    assert not collect(search(web), stored(pages[-1]), now=later)[0][0].warnings
+    assert pages[0].gaps == ((id_time(at(0)), bound),)
+    again = collect(search(web), stored(pages[-1]), now=later)[0][0]
+    assert (again.warnings, again.gaps) == ((), ())
+
+
+def test_a_look_back_goes_as_far_as_it_is_told_and_x_reaches(web: Loopback) -> None:
+    web.route(SEARCH, Site([post(60 * n) for n in (1, 50, 150)]).page)
+    near = Budget(since=NOW - timedelta(days=3))
+    assert ids(collect(search(web), budget=near)[0]) == [at(60), at(60 * 50)]
+    (page,) = collect(search(web), budget=Budget(since=NOW - timedelta(days=30)))[0]
+    assert ids([page]) == [at(60), at(60 * 50), at(60 * 150)]
+    assert "out of reach" in page.warnings[0]
+    ((start, end),) = page.gaps
+    assert (start, end - NOW < timedelta(days=-6.9)) == (NOW - timedelta(days=30), True)
+    # Where a cursor is, it says from where.
+    assert ids(collect(search(web), stored(page), budget=near)[0]) == []
+    web.route(MENTIONS, Site([post(60 * 24 * n) for n in (1, 20, 40)]).page)
+    far = Budget(since=NOW - timedelta(days=30))
+    pages = mentions(web).collect(None, None, budget=far, now=NOW)
+    assert ids([*pages]) == [at(60 * 24), at(60 * 24 * 20)]
 
 
 def test_an_unfinished_window_that_is_out_of_reach_gives_way_to_the_next(web: Loopback) -> None:
@@ -261,6 +281,11 @@ def test_an_unfinished_window_that_is_out_of_reach_gives_way_to_the_next(web: Lo
     assert ids(pages) == [at(-60 * 24 * 29)]
     assert "out of reach" in pages[0].warnings[0]
     assert asked(web)[-1].keys() & {"next_token", "until_id"} == set()
+    # What the window had not reached, and what came after its first page.
+    (unread, later) = pages[0].gaps
+    assert unread == (NOW - timedelta(days=1), id_time(at(10)))
+    assert later[0] == id_time(at(1))
+    assert later[1] > NOW + timedelta(days=22)
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["the same page", "an empty page"])
@@ -539,6 +564,97 @@ def test_refresh_asks_for_a_hundred_at_once_and_keeps_to_the_budget(web: Loopbac
         next(pages)
 
 
+def test_what_a_refresh_costs_is_known_before(web: Loopback) -> None:
+    connector = search(web, prices=Prices(post=6_000))
+    assert connector.refresh_cost(0) == Cost()
+    assert connector.refresh_cost(101) == Cost(requests=2, resources=101, micro_dollars=606_000)
+    web.route(LOOKUP, lambda seen: answer({"data": [post(n) for n in range(100)]}))
+    budget = Budget(micro_dollars=connector.refresh_cost(100).micro_dollars)
+    (page,) = connector.refresh([at(n) for n in range(100)], budget=budget, now=NOW)
+    assert page.cost == connector.refresh_cost(100)
+    assert web.seen[0].path == LOOKUP
+
+
+def test_all_counts_of_a_query_fit_or_none_is_asked(web: Loopback) -> None:
+    web.route(COUNTS, answer({"data": [], "meta": {"total_tweet_count": 3}}))
+    query = Query(name="Acme", kind="brand", any_of=tuple(f"phrase number {n}" for n in range(60)))
+    counts = len(search(web).compile(query).searches)
+    assert counts > 1
+    with pytest.raises(BudgetSpent, match=f"{counts} counts"):
+        search(web).estimate(query, budget=Budget(micro_dollars=counts * 5_000 - 1), now=NOW)
+    assert web.seen == []
+    fits = Budget(micro_dollars=counts * 5_000)
+    assert search(web).estimate(query, budget=fits, now=NOW).posts == 3 * counts
+
+
+# ---- conversations -----------------------------------------------------------------------------
+
+
+def thread(
+    connector: Search, *ids: str, budget: Budget = FREE
+) -> tuple[list[Page], BudgetSpent | None]:
+    pages: list[Page] = []
+    try:
+        pages.extend(connector.thread(ids, budget=budget, now=NOW))
+    except BudgetSpent as spent:
+        return pages, spent
+    return pages, None
+
+
+def reply(minutes_ago: float, root: str) -> dict[str, Any]:
+    return post(
+        minutes_ago,
+        "me too",
+        conversation_id=root,
+        referenced_tweets=[{"type": "replied_to", "id": root}],
+    )
+
+
+def test_a_conversation_is_found_by_its_first_post(web: Loopback) -> None:
+    web.route(SEARCH, Site([reply(n, at(60)) for n in range(1, 16)], size=10).page)
+    assert isinstance(search(web), ReadsThreads)
+    pages, spent = thread(search(web, referenced=True, authors=True), at(60))
+    assert spent is None
+    assert ids(pages) == [at(n) for n in range(1, 16)]
+    assert {one.root_id for page in pages for one in page.mentions} == {at(60)}
+    assert [page.more for page in pages] == [True, False]
+    assert {page.cursor for page in pages} == {None}
+    assert [page.cost.micro_dollars for page in pages] == [50_000, 25_000]
+    first = asked(web)[0]
+    assert first["query"] == f"conversation_id:{at(60)}"
+    # Posts that are quoted would cost as much again.
+    assert first["expansions"] == "author_id"
+
+
+def test_of_a_long_conversation_only_the_newest_posts_are_paid_for(web: Loopback) -> None:
+    web.route(SEARCH, Site([reply(n, at(600)) for n in range(1, 300)]).page)
+    pages, spent = thread(search(web, max_thread_posts=120), at(600))
+    assert spent is None
+    assert ids(pages) == [at(n) for n in range(1, 121)]
+    assert pages[-1].warnings == ("x: a conversation has more than 120 new posts",)
+    assert not pages[-1].more
+
+
+def test_conversations_keep_to_the_budget(web: Loopback) -> None:
+    web.route(SEARCH, Site([reply(n, at(60)) for n in range(1, 13)]).page)
+    pages, spent = thread(search(web), at(60), at(50), at(40), budget=Budget(micro_dollars=150_000))
+    assert [page.cost.micro_dollars for page in pages] == [60_000, 60_000]
+    assert [int(params["max_results"]) for params in asked(web)] == [30, 18]
+    assert "left out: 1 conversations" in str(spent)
+
+
+def test_empty_conversations_endless_tokens_and_odd_ids_end(web: Loopback) -> None:
+    web.route(SEARCH, answer({"meta": {"result_count": 0}}))
+    pages, _ = thread(search(web), "no id", at(60))
+    assert [len(page.mentions) for page in pages] == [0, 0]
+    assert "not the id of a post" in pages[0].warnings[0]
+    web.route(SEARCH, answer({"data": [post(5)], "meta": {"next_token": "again"}}))
+    assert len(thread(search(web), at(60))[0]) == 2
+    numbers = iter(range(1000))
+    web.route(SEARCH, lambda _: answer({"meta": {"next_token": f"t{next(numbers)}"}}))
+    assert len(thread(search(web), at(60))[0]) == 10
+
+
 # ---- refusals ----------------------------------------------------------------------------------
 
 
@@ -771,7 +887,7 @@ def test_every_recorded_answer_is_mapped_or_skipped_with_a_reason() -> None:
         except Transient:
             told[f"{name} no page"] += 1
             continue
-        found = read_posts(value if flat else body, source="x", now=NOW)
+        found = page_mentions(value if flat else body, source="x", now=NOW)
         told[f"{name} records"] += count_posts(body) or int("data" in body)
         told[f"{name} mapped"] += len(found.mentions)
         told[f"{name} skipped"] += len(found.skipped)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,7 @@ from connectors.base import (
     BadConfig,
     Budget,
     BudgetSpent,
+    Capabilities,
     Connector,
     ConnectorError,
     Cost,
@@ -34,11 +40,13 @@ from connectors.base import (
     RetryAt,
     Transient,
 )
-from listener.collect import Collected, Source, collect
+from listener.collect import REPEATS, Collected, Source, collect, purse, spent
 from listener.ingest import Place, read_cursor
 from listener.steps import Stopped
 from listener.store import Store, StoreError
 from listener.vocabulary import queries
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -143,8 +151,9 @@ def test_a_source_that_fails_keeps_its_pages_and_stops_no_other(
     assert (second.source, second.status, second.new) == ("s2", "ok", 1)
     assert ids(store) == ["1", "2"]
     assert read_cursor(store, Place("s1", ""))[0] == {"last": "1"}
-    rows = store.rows("SELECT status, error FROM runs ORDER BY id")
+    rows = store.rows("SELECT status, error FROM runs ORDER BY source")
     assert [tuple(row) for row in rows] == [(status, note), ("ok", None)]
+    assert first.passing is isinstance(error, Transient)
     assert "private" not in caplog.text
 
 
@@ -205,8 +214,10 @@ def test_a_store_that_fails_ends_the_round(store: Store) -> None:
     store.rows(f"PRAGMA max_page_count = {pages + 2}")
     full = FakeConnector([page(mention("1", "x" * 100_000))])
     after = FakeConnector([page(mention("2"))])
+    # Parts of one source, which are asked in this thread, through the store that is full.
+    parts = [Source(name="s", connector=full), Source(name="s:more", connector=after)]
     with pytest.raises(StoreError, match="disk is full"):
-        gather(store, full, after)
+        collect(store, parts, [], matcher(), now=NOW)
     assert after.asked == []
     assert ids(store) == []
 
@@ -286,6 +297,235 @@ def test_no_sources(store: Store) -> None:
     assert gather(store) == []
 
 
+# -- pages without end
+
+
+class Endless(FakeConnector):
+    """Gives one page for ever, which says that there is more."""
+
+    read = 0
+
+    def collect(
+        self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
+    ) -> Iterator[Page]:
+        while True:
+            self.read += 1
+            yield replace(self.pages[0], more=True)
+
+
+@pytest.mark.parametrize("one", [page(mention("1")), page(), Page(cursor={"token": "t"})])
+def test_the_same_page_again_and_again_ends_the_run_with_a_warning(store: Store, one: Page) -> None:
+    connector = Endless([one])
+    (result,) = gather(store, connector)
+    assert connector.read == 1 + REPEATS, "a page, and those like it"
+    assert (result.status, len(result.warnings)) == ("partial", 1)
+    assert "again and again" in result.warnings[0]
+    assert store.value("SELECT truncated FROM coverage") == 1
+
+
+def test_pages_that_repeat_a_cursor_or_posts_but_go_on_are_all_read(store: Store) -> None:
+    many = range(REPEATS + 5)
+    still = [Page(mentions=(mention(f"{n}"),), cursor={"at": 1}, more=True) for n in many]
+    seen = [Page(mentions=(mention("0"),), cursor={"at": n}, more=True) for n in many]
+    nothing = [Page(cursor={"at": 1}, more=True)] * REPEATS
+    (result,) = gather(store, FakeConnector([*still, *seen, *nothing, page()]))
+    pages = 2 * len(many) + REPEATS + 1
+    assert (result.status, result.pages, result.warnings) == ("ok", pages, ())
+
+
+def test_a_source_that_ends_with_more_to_read_is_not_complete(store: Store) -> None:
+    (result,) = gather(store, FakeConnector([replace(page(mention("1")), more=True)]))
+    assert result.status == "partial"
+    assert "goes on from there" in str(result.error)
+
+
+# -- side by side
+
+
+class Waits(FakeConnector):
+    """Gives its page when it is let go, as it is in time if others go on meanwhile."""
+
+    go = threading.Event()
+    let_go = False
+
+    def collect(
+        self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
+    ) -> Iterator[Page]:
+        self.let_go = self.go.wait(timeout=30)
+        yield from super().collect(query, cursor, budget=budget, now=now)
+
+
+class LetsGo(FakeConnector):
+    go = threading.Event()
+
+    def collect(
+        self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
+    ) -> Iterator[Page]:
+        yield from super().collect(query, cursor, budget=budget, now=now)
+        self.go.set()
+
+
+def test_a_source_that_hangs_delays_no_other_and_rows_keep_their_order(store: Store) -> None:
+    slow, quick = Waits([page(mention("1"))]), LetsGo([page(mention("2"))])
+    slow.go = quick.go = threading.Event()
+    first, second = gather(store, slow, quick)
+    assert slow.let_go, "the second source was asked while the first one hung"
+    assert (first.source, second.source, first.new, second.new) == ("s1", "s2", 1, 1)
+    assert ids(store) == ["1", "2"]
+
+
+def test_parts_of_a_source_and_paid_sources_are_asked_one_after_the_other(store: Store) -> None:
+    log: list[str] = []
+
+    class Logs(FakeConnector):
+        cost = "free"
+
+        def capabilities(self) -> Capabilities:
+            return replace(super().capabilities(), cost=self.cost)
+
+        def collect(
+            self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
+        ) -> Iterator[Page]:
+            log.append(f"{self.source} begins")
+            yield from ()
+            log.append(f"{self.source} ends")
+
+    sources = [
+        Source(name="x:mentions", connector=Logs(source="a"), monthly_cap=9),
+        Source(name="x", connector=Logs(source="b"), monthly_cap=9),
+        Source(name="free", connector=Logs(source="c")),
+        Source(name="dear", connector=Logs(source="d")),
+    ]
+    dear = sources[3].connector
+    assert isinstance(dear, Logs)
+    dear.cost = "paid"
+    results = collect(store, sources, [], matcher(), now=NOW)
+    assert [one.source for one in results] == ["x:mentions", "x", "free", "dear"]
+    paid = [line for line in log if line[0] in "abd"]
+    assert paid == [f"{name} {what}" for name in "abd" for what in ("begins", "ends")]
+    assert len(log) == 8
+
+
+def test_a_store_that_fails_in_one_lane_ends_the_round(store: Store) -> None:
+    broken = FakeConnector(error=StoreError("the disk is full"))
+    with pytest.raises(StoreError, match="disk is full"):
+        gather(store, broken, FakeConnector([page(mention("1"))]))
+    assert store.value("SELECT count(*) FROM runs WHERE source = 's1'") == 0
+
+
+def test_a_stop_ends_every_lane_after_its_page(store: Store) -> None:
+    def stop(_: int) -> None:
+        raise Stopped
+
+    pages = [page(mention("1")), page(mention("2"))]
+    sources = [Source(name=name, connector=FakeConnector(pages)) for name in "ab"]
+    with pytest.raises(Stopped):
+        collect(store, sources, [], matcher(), now=NOW, progress=lambda _n, _t: stop)
+    assert ids(store) == ["1"]
+    rows = store.rows("SELECT status, error, pages FROM runs")
+    assert {tuple(row) for row in rows} == {("partial", "stopped", 1)}
+
+
+def test_a_store_without_a_file_is_read_source_by_source() -> None:
+    with Store(":memory:") as memory:
+        results = gather(memory, *(FakeConnector([page(mention(n))]) for n in "123"))
+        assert [one.new for one in results] == [1, 1, 1]
+        assert ids(memory) == ["1", "2", "3"]
+
+
+# -- killed
+
+PAGES, EACH = 6, 7
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from connectors.base import Capabilities, Cost, Mention, Page
+from listener.collect import Source, collect
+from listener.store import Store
+
+path, pages, each, last = sys.argv[1], *map(int, sys.argv[2:])
+now = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+class Numbered:
+    source = "forum"
+    def capabilities(self):
+        return Capabilities(by_query=False, prefiltered=True, gives="posts")
+    def collect(self, query, cursor, *, budget, now):
+        for at in range((cursor or {"at": 0})["at"], pages):
+            if at == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            posts = tuple(
+                Mention(source="forum", native_id=f"{at}-{n}", text="Lumora", published_at=now)
+                for n in range(each)
+            )
+            yield Page(mentions=posts, cursor={"at": at + 1}, more=at + 1 < pages, returned=each,
+                cost=Cost(requests=1, micro_dollars=5))
+
+with Store(path) as store:
+    collect(store, [Source(name="forum", connector=Numbered())], [], None, now=now)
+"""
+
+
+def test_killed_between_any_two_pages_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    path = tmp_path / "listener.db"
+    codes = []
+    for last in (0, 1, 3, 4, PAGES):
+        words = [sys.executable, "-c", KILLED, str(path), *map(str, (PAGES, EACH, last))]
+        codes.append(subprocess.run(words, cwd=ROOT, check=False).returncode)
+        if last < PAGES:
+            with Store(path) as store:
+                assert len(ids(store)) == last * EACH
+    assert codes == [-signal.SIGKILL] * 4 + [0]
+    with Store(path) as store:
+        assert len(ids(store)) == PAGES * EACH
+        (row,) = store.rows("SELECT * FROM coverage_hourly")
+        assert (row["fetched"], row["kept"], row["new"]) == (PAGES * EACH,) * 3
+        assert row["micro_dollars"] == PAGES * 5
+        assert store.value("SELECT covered_until FROM coverage_places") == "2026-03-10T12:00:00Z"
+
+
+# -- a look back
+
+
+def test_a_look_back_has_cursors_of_its_own_and_waits_with_the_others(store: Store) -> None:
+    asked = queries(config())[:1]
+    usual, back = at(-1), Budget(since=at(-90 * 24))
+    connector = FakeConnector([page(mention("1"))], by_query=True)
+    source = Source(name="s", connector=connector)
+
+    def look_back(hours: float) -> Collected:
+        (result,) = collect(
+            store, [source], asked, matcher(), budget=back, since="2025-12-10", now=at(hours)
+        )
+        return result
+
+    collect(store, [source], asked, matcher(), now=usual)
+    first = look_back(0)
+    assert (first.source, first.query, first.status) == ("s:since", asked[0].name, "ok")
+    look_back(1)
+    assert [cursor for _, cursor in connector.asked] == [None, None, {"last": "1"}]
+    assert store.value("SELECT max(covered_until) FROM coverage_places") == "2026-03-10T11:00:00Z"
+    assert store.value("SELECT count(*) FROM coverage_places") == 1
+    connector.error = RetryAt(at(9))
+    assert look_back(2).status == "waiting"
+    (result,) = collect(store, [source], asked, matcher(), now=at(3))
+    assert (result.source, result.status, len(connector.asked)) == ("s", "waiting", 4)
+    assert look_back(4).status == "waiting"
+    assert len(connector.asked) == 4
+
+
+def test_posts_removed_from_a_firehose_leave_no_tombstones(store: Store) -> None:
+    class Firehose(FakeConnector):
+        def capabilities(self) -> Capabilities:
+            return replace(super().capabilities(), firehose=True)
+
+    removed = Page(mentions=(mention("1"),), updates=(tombstone("9"),), cursor={"at": 1})
+    gather(store, Firehose([removed]))
+    assert store.value("SELECT count(*) FROM tombstones") == 0
+    gather(store, FakeConnector([removed]))
+    assert store.value("SELECT count(*) FROM tombstones") == 1
+
+
 # -- money
 
 
@@ -293,6 +533,9 @@ class Paid(FakeConnector):
     """A page a question, which costs as told; remembers what it might have spent."""
 
     purses: list[int | None]
+
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities(), cost="a fee for each question")
 
     def collect(
         self, query: Query | None, cursor: Cursor | None, *, budget: Budget, now: datetime
@@ -337,3 +580,20 @@ def test_the_cap_of_a_month_holds_over_runs_and_parts(store: Store) -> None:
     assert "monthly_cap_dollars" in told["error"]
     assert run(24 * 31)[0] == "ok", "a new month"
     assert owned.purses[-1] == 1_000
+
+
+def test_what_is_reserved_is_not_spent_and_is_told(store: Store) -> None:
+    asked = queries(config())[:1]
+    connector = paid(400_000)
+    source = Source(name="x", connector=connector, monthly_cap=1_000_000, reserved=500_000)
+    for _ in range(2):
+        (result,) = collect(store, [source], asked, matcher(), now=NOW)
+    assert connector.purses == [500_000, 100_000]
+    (result,) = collect(store, [source], asked, matcher(), now=NOW)
+    assert result.error == (
+        "the cap of 1 dollars a month is used up, but for 0.50 reserved for deletions; it goes on "
+        "next month, or with a higher monthly_cap_dollars"
+    )
+    assert purse(store, replace(source, reserved=0), Budget(), NOW).micro_dollars == 200_000
+    assert spent(store, "x", since=at(1)) == 0
+    assert spent(store, "x", since=at(-1)) == 800_000

@@ -124,6 +124,18 @@ def test_replies_before_their_root(store: Store) -> None:
     assert states(store) == {"1": "early"}
 
 
+def test_a_reply_that_is_known_as_such_only_later_joins_its_thread(store: Store) -> None:
+    put(store, mention("1", ASK, published_at=at(-5)), mention("2", TALK), mention("3", TALK))
+    analyse(store, TAGGER)
+    assert threads(store) == {"1": ["1"], "2": ["2"], "3": ["3"]}
+    put(store, mention("2", TALK, parent_id="1"), mention("3", TALK, parent_id="2", root_id="1"))
+    assert analyse(store, TAGGER) > 0
+    assert threads(store) == {"1": ["1", "2", "3"]}
+    put(store, mention("2", TALK, parent_id="9"), mention("3", TALK))
+    assert analyse(store, TAGGER) == 0
+    assert threads(store) == {"1": ["1", "2", "3"]}
+
+
 def test_a_root_given_by_the_platform_needs_no_chain(store: Store) -> None:
     put(
         store,
@@ -474,12 +486,12 @@ def test_a_bridge_that_is_taken_down_splits(store: Store) -> None:
     assert threads(store) == {"1": ["1"], "2": ["2"], "3": ["3"]}
 
 
-def test_pruning_the_root_leaves_the_others_together(store: Store) -> None:
+def test_pruning_the_root_leaves_the_others_together(store: Store, tmp_path: Path) -> None:
     put(store, begun(1, -30), mention("2", TALK, parent_id="1"), now=at(-24 * 20))
     put(store, begun(3, -20), begun(4, -10), mention("5", TALK, by="ben", parent_id="1"))
     analyse(store, TAGGER)
     assert threads(store) == {"1": ["1", "2", "3", "4", "5"]}
-    prune(store, Retention(mentions_days=15), now=at(0), tick=lambda _: None)
+    prune(store, Retention(mentions_days=15), outbox=tmp_path, now=at(0), tick=lambda _: None)
     analyse(store, TAGGER)
     assert threads(store) == {"1": ["5"], "3": ["3", "4"]}
 

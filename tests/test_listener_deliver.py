@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from sqlite3 import Connection, Row
 
 import pytest
 from builders import (
@@ -24,18 +26,17 @@ from builders import (
 )
 
 from listener.alerts import find, save
-from listener.channels import Later, Refused
-from listener.config import Config
-from listener.deliver import (
-    deliver,
-    digest_period,
-    enqueue_digest,
-    local_day,
-    preview_digest,
-)
-from listener.links import CHOICES, Purpose, open_signer
+from listener.channels import Later, Parcel, Refused
+from listener.config import Config, Recipient
+from listener.deliver import deliver
+from listener.letters import Letter, preview_digest
+from listener.links import CHOICES, Judged, open_signer
+from listener.outbox import missed
+from listener.recipients import suppress, suppressions
+from listener.slots import digest_period, enqueue_digest, enqueue_due_digests, local_day
 from listener.steps import Stopped
-from listener.store import Store, StoreError
+from listener.store import Store, StoreError, moment
+from listener.triage import mail_now
 
 ASK = "Which espresso machine is good?"
 BUY = "I bought it"
@@ -112,8 +113,8 @@ def test_after_a_crash_the_same_message_goes_out_again(store: Store) -> None:
     alarm(store)
 
     class Falling(MemoryChannel):
-        def send(self, message: EmailMessage, *, key: str) -> None:
-            super().send(message, key=key)
+        def send(self, parcel: Parcel) -> None:
+            super().send(parcel)
             raise Crash
 
     falling, steady = Falling(), MemoryChannel()
@@ -153,25 +154,158 @@ def test_others_can_write_while_a_message_is_on_its_way(
 # -- what goes wrong
 
 
-def test_waits_grow_to_four_hours_and_end_after_five_days(
+def test_waits_double_up_to_four_hours_give_or_take_a_quarter(
     store: Store, channel: MemoryChannel
 ) -> None:
-    only_ben = config(RECIPIENTS.replace('receives = ["alerts", "digest"]', ""))
-    alarm(store, settings=only_ben)
-    channel.answers = [Later("no connection")] * 1000
+    only_cleo = config(
+        RECIPIENTS.replace('receives = ["alerts", "digest"]', 'receives = ["alerts"]')
+    )
+    enqueue_digest(store, only_cleo, DAY, now=NOW)
+    channel.answers = [Later("no connection", down=True)] * 1000
     now, waits = NOW, []
-    while statuses(store) == {"ben@example.com": "waiting"}:
-        assert deliver(store, only_ben, {"outbox": channel}, now=now)
-        waits.append(next_try(store) - now)
-        assert deliver(store, only_ben, {"outbox": channel}, now=now) == {}
-        now = next_try(store)
-    assert waits[:8] == [timedelta(minutes=2**n) for n in range(1, 8)] + [timedelta(hours=4)]
-    assert set(waits[8:]) == {timedelta(hours=4)}
-    assert statuses(store) == {"ben@example.com": "refused"}
-    assert timedelta(days=5) < now - waits[-1] - NOW < timedelta(days=5, hours=5)
+    while statuses(store) == {"cleo@example.com": "waiting"}:
+        assert deliver(store, only_cleo, {"outbox": channel}, now=now)
+        waits.append((next_try(store) - now) / timedelta(minutes=1))
+        assert deliver(store, only_cleo, {"outbox": channel}, now=now) == {}
+        now = max(next_try(store), now + timedelta(minutes=1))
+    usual = [2, 4, 8, 16, 32, 64, 128] + [240] * (len(waits) - 8)
+    ratios = [wait / full for wait, full in zip(waits[:-1], usual, strict=True)]
+    assert 0.74 < min(ratios) < 0.9
+    assert 1.1 < max(ratios) < 1.26
+    assert len(waits) > 30
+    assert statuses(store) == {"cleo@example.com": "refused"}
+    assert timedelta(hours=120) < now - NOW < timedelta(hours=126)
     error = store.value("SELECT error FROM deliveries")
-    assert error == "given up after 5 days: no connection"
+    assert error == "given up after 120 hours: no connection"
     assert channel.sent == []
+
+
+def test_what_failed_together_is_tried_apart_and_each_time_the_same(tmp_path: Path) -> None:
+    tries = []
+    for name in ("one", "two"):
+        channel = MemoryChannel(answers=[Later("busy")] * 2)
+        with Store(tmp_path / name) as store:
+            alarm(store)
+            assert send(store, channel) == {"waiting": 2}
+            tries.append([row[0] for row in store.rows("SELECT next_try_at FROM deliveries")])
+    assert tries[0] == tries[1]
+    assert len(set(tries[0])) == 2
+
+
+def test_a_time_that_the_other_side_names_is_kept_up_to_a_day(
+    store: Store, channel: MemoryChannel
+) -> None:
+    alarm(store)
+    channel.answers = [Later("busy", when=at(3)), Later("busy", when=at(24 * 400))]
+    assert send(store, channel) == {"waiting": 2}
+    rows = store.rows("SELECT next_try_at FROM deliveries ORDER BY id")
+    assert [row[0] for row in rows] == ["2026-03-10T15:00:00Z", "2026-03-11T12:00:00Z"]
+
+
+def test_what_a_clock_that_stood_ahead_put_off_is_due_when_it_is_set_back(
+    store: Store, channel: MemoryChannel
+) -> None:
+    enqueue_digest(store, config(), DAY, now=NOW)
+    channel.answers = [Later("busy"), Later("busy")]
+    assert send(store, channel, hours=100) == {"waiting": 2}
+    assert send(store, channel, hours=1) == {"sent": 2}
+
+
+# -- a channel that is down
+
+
+def test_a_dead_channel_costs_one_try_a_round_and_delays_nobody_else(store: Store) -> None:
+    people = RECIPIENTS.replace('name = "Cleo"', 'name = "Cleo"\nchannel = "smtp"')
+    people = people.replace('name = "Ana"', 'name = "Ana"\nchannel = "smtp"')
+    settings = config(people + "[channels.smtp]\nenabled = true\nhost = 'localhost'\n")
+    dead = MemoryChannel(name="smtp", answers=[Later("no connection", down=True)] * 9)
+    well = MemoryChannel()
+    alarm(store, settings=settings)
+    enqueue_digest(store, settings, DAY, now=NOW)
+    outcome = deliver(store, settings, {"smtp": dead, "outbox": well}, now=NOW)
+    assert outcome == {"waiting": 3, "sent": 1}
+    assert well.to() == ["ben@example.com"]
+    assert len(dead.answers) == 8
+    tried = store.rows("SELECT attempts FROM deliveries WHERE status = 'waiting' ORDER BY id")
+    assert [row[0] for row in tried] == [1, 0, 0]
+    dead.answers = []
+    assert deliver(store, settings, {"smtp": dead}, now=at(1)) == {"sent": 3}
+
+
+def test_a_channel_that_asks_to_wait_is_not_asked_again_before(
+    store: Store, channel: MemoryChannel
+) -> None:
+    alarm(store)
+    channel.answers = [Later("too many", down=True, when=at(2))]
+    assert send(store, channel) == {"waiting": 2}
+    assert send(store, channel, hours=1.9) == {}
+    assert send(store, channel, hours=2.1) == {"sent": 2}
+    rows = store.rows("SELECT attempts FROM deliveries ORDER BY id")
+    assert [row[0] for row in rows] == [2, 1]
+
+
+def test_channels_are_closed_after_each_round(store: Store) -> None:
+    closed = []
+
+    class Closing(MemoryChannel):
+        def close(self) -> None:
+            closed.append(len(self.sent))
+
+    alarm(store)
+    send(store, Closing())
+    assert closed == [2]
+    send(store, Closing(), hours=1)
+    assert closed == [2, 0]
+
+
+def plain_letter(
+    _: Store, __: Config, ___: object, person: Recipient, row: Row, *, now: datetime
+) -> Letter:
+    """A letter without its text, which takes long to render and does not matter here."""
+    message = EmailMessage()
+    message["To"], message["Message-ID"] = person.email, row["message_id"]
+    return Letter(message=message, data={})
+
+
+def test_a_server_that_is_dead_for_two_days_loses_and_doubles_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.deliver.letter", plain_letter)
+    settings = config(RECIPIENTS + "[alerts]\nmax_age_hours = 24\nmax_per_day = 100\n")
+    channel = MemoryChannel()
+    wanted = 0
+    for quarter in range(4 * 96):
+        hours = quarter / 4
+        down = 10 <= hours < 58
+        channel.answers = [Later("no connection", down=True)] if down else []
+        if hours % 6 == 0:
+            name = f"{hours:.0f}"
+            put(store, mention(name, ASK, by=name, published_at=at(hours)), now=at(hours))
+            wanted += 2
+        if quarter % 16 == 0:
+            analyse(store, TAGGER)
+            save(store, find(store, settings, now=at(hours)), settings, now=at(hours))
+        enqueue_due_digests(store, settings, now=at(hours))
+        deliver(store, settings, {"outbox": channel}, now=at(hours))
+    ids = [str(message["Message-ID"]) for message in channel.sent]
+    assert len(ids) == len(set(ids))
+    rows = store.rows("SELECT kind, status, count(*) AS n FROM deliveries GROUP BY kind, status")
+    ends = {(row["kind"], row["status"]): row["n"] for row in rows}
+    assert ends.keys() == {("alert", "sent"), ("alert", "stale"), ("digest", "sent")}
+    assert ends["digest", "sent"] == 2 * 4
+    assert ends["alert", "sent"] + ends["alert", "stale"] == wanted
+    assert ends["alert", "sent"] + ends["digest", "sent"] == len(ids)
+    late = store.rows(
+        "SELECT m.at, d.sent_at FROM deliveries d JOIN alerts a ON a.id = CAST(d.ref AS INTEGER) "
+        "JOIN mentions m ON m.id = a.mention_id WHERE d.kind = 'alert' AND d.sent_at IS NOT NULL"
+    )
+    assert max(moment(row["sent_at"]) - moment(row["at"]) for row in late) <= timedelta(hours=24)
+    told, other = (
+        missed(store, f"{name}@example.com", since=NOW, until=at(96)) for name in ("ana", "ben")
+    )
+    assert len(told) + len(other) == ends["alert", "stale"] > 6
+    fates = store.rows("SELECT DISTINCT fate FROM alert_recipients WHERE alert_id = ?", (told[0],))
+    assert [row[0] for row in fates] == ["listed"]
 
 
 def test_a_passing_fault_is_made_up_for(store: Store, channel: MemoryChannel) -> None:
@@ -185,20 +319,57 @@ def test_a_passing_fault_is_made_up_for(store: Store, channel: MemoryChannel) ->
 
 def test_a_refused_message_is_not_tried_again(store: Store, channel: MemoryChannel) -> None:
     alarm(store)
-    channel.answers = [Refused("the mail server answers 550")]
+    channel.answers = [Refused("the mail server answers 554", code="554")]
     assert send(store, channel) == {"refused": 1, "sent": 1}
     assert statuses(store) == {"ana@example.com": "refused", "ben@example.com": "sent"}
     assert send(store, channel, hours=100) == {}
+    assert missed(store, "ana@example.com", since=at(-1), until=NOW) == [1]
+    assert suppressions(store) == {}
+
+
+def test_an_address_that_is_gone_gets_nothing_more(store: Store, channel: MemoryChannel) -> None:
+    alarm(store)
+    enqueue_digest(store, config(), DAY, now=NOW)
+    channel.answers = [Refused("the mail server answers 550", gone=True, code="550 5.1.1")]
+    assert send(store, channel) == {"refused": 1, "sent": 2}
+    assert channel.to() == ["ben@example.com", "cleo@example.com"]
+    (row,) = suppressions(store)["ana@example.com"]
+    assert (row["what"], row["reason"], row["detail"]) == ("all", "refused", "550 5.1.1")
+    assert set(statuses_of(store, "digest")) == {"refused", "sent"}
+    assert enqueue_digest(store, config(), date(2026, 3, 11), now=at(24)) == 1
+    fates = store.rows("SELECT recipient, fate FROM alert_recipients ORDER BY recipient")
+    assert [tuple(row) for row in fates] == [
+        ("ana@example.com", "listed"),
+        ("ben@example.com", "mailed"),
+    ]
+
+
+def test_who_is_suppressed_during_a_round_gets_none_of_the_rest(store: Store) -> None:
+    alarm(store)
+    enqueue_digest(store, config(), DAY, now=NOW)
+
+    class Leaving(MemoryChannel):
+        def send(self, parcel: Parcel) -> None:
+            with Store(store.path) as other, other.write() as connection:
+                suppress(connection, "Ana@Example.com", "digest", "unsubscribed", now=NOW)
+            super().send(parcel)
+
+    channel = Leaving()
+    assert send(store, channel) == {"sent": 3}
+    assert channel.to() == ["ana@example.com", "ben@example.com", "cleo@example.com"]
+    assert store.value("SELECT error FROM deliveries WHERE status = 'refused'") == (
+        "withdrawn: unsubscribed"
+    )
 
 
 def test_one_message_that_fails_does_not_keep_the_others_back(store: Store) -> None:
     alarm(store)
 
     class Odd(MemoryChannel):
-        def send(self, message: EmailMessage, *, key: str) -> None:
-            if message["To"] == "ana@example.com":
-                raise KeyError(f"private {key}")
-            super().send(message, key=key)
+        def send(self, parcel: Parcel) -> None:
+            if parcel.message["To"] == "ana@example.com":
+                raise KeyError(f"private {parcel.key}")
+            super().send(parcel)
 
     odd = Odd()
     assert send(store, odd) == {"waiting": 1, "sent": 1}
@@ -213,7 +384,7 @@ def test_a_store_that_fails_ends_the_delivery(store: Store) -> None:
     alarm(store)
 
     class Filling(MemoryChannel):
-        def send(self, message: EmailMessage, *, key: str) -> None:
+        def send(self, parcel: Parcel) -> None:
             raise StoreError("the disk is full")
 
     with pytest.raises(StoreError):
@@ -228,6 +399,73 @@ def test_an_alert_whose_conversation_closed_is_stale(store: Store, channel: Memo
     assert send(store, channel) == {"stale": 2}
     assert channel.sent == []
     assert send(store, channel, hours=9) == {}
+    assert missed(store, "ben@example.com", since=at(-1), until=NOW) == [1]
+    assert missed(store, "ben@example.com", since=NOW, until=at(9)) == []
+
+
+def test_an_alert_that_grew_too_old_is_left_to_the_digest(
+    store: Store, channel: MemoryChannel
+) -> None:
+    alarm(store)
+    channel.answers = [Later("no connection", down=True)]
+    assert send(store, channel) == {"waiting": 2}
+    assert send(store, channel, hours=71.5) == {"stale": 2}
+    assert channel.sent == []
+    assert missed(store, "ana@example.com", since=at(71), until=at(72)) == [1]
+    assert store.value("SELECT count(*) FROM alert_recipients WHERE mailed_at IS NULL") == 2
+
+
+def test_an_old_alert_that_was_asked_for_by_name_is_sent(
+    store: Store, channel: MemoryChannel
+) -> None:
+    put(store, mention("1", ASK, by="ana", published_at=at(-200)))
+    analyse(store, TAGGER)
+    save(store, find(store, config(), now=NOW), config(), now=NOW)
+    assert send(store, channel) == {}
+    mail_now(store, config(), 1, now=NOW)
+    assert deliver(store, config(), {"outbox": channel}, now=NOW, alert=1) == {"sent": 2}
+
+
+def test_an_alert_that_went_stale_can_be_sent_by_name(store: Store, channel: MemoryChannel) -> None:
+    alarm(store)
+    assert send(store, channel, hours=71.5) == {"stale": 2}
+    assert len(mail_now(store, config(), 1, now=at(72))) == 2
+    assert send(store, channel, hours=72) == {"sent": 2}
+    assert missed(store, "ana@example.com", since=NOW, until=at(99)) == []
+
+
+NIGHT = RECIPIENTS.replace('name = "Ben"', 'name = "Ben"\nquiet_hours = "12:30-15:00"')
+
+
+def test_a_mail_that_waits_when_the_quiet_hours_begin_waits_for_their_end(
+    store: Store, channel: MemoryChannel
+) -> None:
+    settings = config(NIGHT)
+    put(store, mention("1", ASK, by="ana", published_at=at(-2)), now=at(-2))
+    analyse(store, TAGGER)
+    save(store, find(store, settings, now=at(-1)), settings, now=at(-1))  # 12:00 in Madrid
+    assert send(store, channel, settings=settings) == {"sent": 1, "waiting": 1}
+    assert channel.to() == ["ana@example.com"]
+    assert next_try_of(store, "ben@example.com") == at(2)
+    assert store.value("SELECT attempts FROM deliveries WHERE status = 'waiting'") == 0
+    assert send(store, channel, hours=1.9, settings=settings) == {}
+    assert send(store, channel, hours=2, settings=settings) == {"sent": 1}
+
+
+def test_an_alert_asked_for_by_name_goes_out_in_quiet_hours(
+    store: Store, channel: MemoryChannel
+) -> None:
+    settings = config(NIGHT)
+    put(store, mention("1", ASK, by="ana", published_at=at(-1)))
+    analyse(store, TAGGER)
+    save(store, find(store, settings, now=NOW), settings, now=NOW)
+    assert [one.name for one in mail_now(store, settings, 1, now=NOW)] == ["Ben"]
+    outcome = deliver(store, settings, {"outbox": channel}, now=NOW, alert=1)
+    assert outcome == {"sent": 2}
+
+
+def next_try_of(store: Store, email: str) -> datetime:
+    return moment(store.value("SELECT next_try_at FROM deliveries WHERE recipient = ?", (email,)))
 
 
 @pytest.mark.parametrize(
@@ -241,6 +479,86 @@ def test_what_was_seen_or_snoozed_meanwhile_is_not_sent(
         connection.execute(f"UPDATE alerts SET {change}")
     assert send(store, channel) == {"stale": 2}
     assert channel.sent == []
+
+
+def test_a_database_that_cannot_be_written_sends_nothing(
+    store: Store, channel: MemoryChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarm(store)
+
+    @contextmanager
+    def full() -> Iterator[Connection]:
+        raise StoreError("the disk is full")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", full)
+        with pytest.raises(StoreError):
+            send(store, channel)
+    assert channel.sent == []
+    assert send(store, channel) == {"sent": 2}
+
+
+def test_what_was_sent_but_could_not_be_noted_is_not_sent_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarm(store)
+    channel, write = MemoryChannel(), store.write
+
+    @contextmanager
+    def full() -> Iterator[Connection]:
+        if channel.sent:
+            raise StoreError("the disk is full")
+        with write() as connection:
+            yield connection
+
+    monkeypatch.setattr(store, "write", full)
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            send(store, channel)
+    assert channel.to() == ["ana@example.com"]
+    monkeypatch.setattr(store, "write", write)
+    assert send(store, channel, hours=1) == {"sent": 1}
+    assert channel.to() == ["ana@example.com", "ben@example.com"]
+    assert set(statuses(store).values()) == {"sent"}
+
+
+def test_a_round_can_be_kept_short_and_alerts_go_first(
+    store: Store, channel: MemoryChannel
+) -> None:
+    enqueue_digest(store, config(), DAY, now=NOW)
+    alarm(store)
+    outcomes = [deliver(store, config(), {"outbox": channel}, now=NOW, most=3) for _ in range(3)]
+    assert outcomes == [{"sent": 3}, {"sent": 1}, {}]
+    kinds = [str(message["List-Id"]).partition(".")[0] for message in channel.sent]
+    assert kinds == ["<alert", "<alert", "<digest", "<digest"]
+
+
+def test_no_transaction_of_a_backlog_holds_the_lock_for_long(
+    store: Store, channel: MemoryChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = "".join(
+        f"[[recipients]]\nname = 'P{n}'\nemail = 'p{n}@example.com'\n" for n in range(150)
+    )
+    settings = config(people)
+    rows: list[int] = []
+    write = store.write
+
+    @contextmanager
+    def counted() -> Iterator[Connection]:
+        with write() as connection:
+            before = connection.total_changes
+            yield connection
+            rows.append(connection.total_changes - before)
+
+    enqueue_digest(store, settings, DAY, now=NOW)
+    monkeypatch.setattr(store, "write", counted)
+    monkeypatch.setattr("listener.deliver.letter", plain_letter)
+    assert deliver(store, settings, {}, now=NOW) == {"waiting": 150}
+    assert rows == [100, 50]
+    assert send(store, channel, hours=1, settings=settings) == {"sent": 150}
+    assert set(rows[2:]) == {1}
+    assert len(rows) == 2 + 300
 
 
 def test_only_one_alert_can_be_sent(store: Store, channel: MemoryChannel) -> None:
@@ -307,19 +625,18 @@ def test_digests_speak_the_language_of_their_reader(store: Store, channel: Memor
 def test_a_digest_goes_on_where_the_last_one_of_its_reader_ended(store: Store) -> None:
     settings = config()
     until = at(72)
-    assert digest_period(store, settings, DAY, "ana@example.com", NOW).since == at(-24)
+    ana, ben, cleo = settings.recipients
+    assert digest_period(store, settings, DAY, ana, NOW).since == at(-24)
     enqueue_digest(store, settings, DAY, now=at(0.5))
     enqueue_digest(store, settings, date(2026, 3, 12), now=at(49))
     day = date(2026, 3, 13)
-    assert digest_period(store, settings, day, "ana@example.com", until).since == at(49)
-    assert digest_period(store, settings, day, "ben@example.com", until).since == at(48)
-    assert digest_period(store, settings, date(2026, 3, 12), "ana@example.com", at(49)).since == at(
-        0.5
-    )
+    assert digest_period(store, settings, day, ana, until).since == at(49)
+    assert digest_period(store, settings, day, ben, until).since == at(48)
+    assert digest_period(store, settings, date(2026, 3, 12), ana, at(49)).since == at(0.5)
     enqueue_digest(store, settings, day, now=at(49))
-    assert digest_period(store, settings, day, "cleo@example.com", at(49)).since == at(0.5)
+    assert digest_period(store, settings, day, cleo, at(49)).since == at(0.5)
     far = date(2026, 4, 10)
-    assert digest_period(store, settings, far, "ana@example.com", at(24 * 31)).since == at(24 * 24)
+    assert digest_period(store, settings, far, ana, at(24 * 31)).since == at(24 * 24)
 
 
 def test_a_late_digest_tells_of_the_time_until_it_was_due(
@@ -386,7 +703,7 @@ def test_mails_ask_their_reader_for_a_verdict(store: Store, channel: MemoryChann
     signer = open_signer(settings, store.path, {})
     for message in channel.sent:
         links = set(re.findall(r"https://listener\.example\.com/(\w+)/(.+)\?v=(.+)", text(message)))
-        purpose: Purpose = "audit" if "digest" in str(message["List-Id"]) else "feedback"
+        purpose: Judged = "audit" if "digest" in str(message["List-Id"]) else "feedback"
         assert {kind for kind, _, _ in links} == {purpose}
         assert {choice for _, _, choice in links} == set(CHOICES[purpose])
         for kind, token, choice in links:

@@ -28,10 +28,11 @@ from builders import (
     tombstone,
 )
 
-from connectors.base import Author, Mention, Transient
+from connectors.base import Author, Counts, Mention, Transient
 from listener.alerts import find, save
 from listener.collect import Source, collect
-from listener.digest import Period, alert_message, digest_message, reach
+from listener.digest import Period, alert_message, digest_message
+from listener.digest_shown import Mark, record, seen
 from listener.envelope import compose
 from listener.messages import DigestMessage, render_digest
 from listener.rollup import refresh
@@ -208,14 +209,6 @@ def test_a_card_tells_who_asked_what(store: Store) -> None:
     assert not digest(store, hours=26).join_now[0].moved
 
 
-@pytest.mark.parametrize(
-    ("followers", "tier"),
-    [(None, None), (0, None), (999, None), (1000, "nano"), (10_000, "micro"), (100_000, "macro")],
-)
-def test_reach(followers: int | None, tier: str | None) -> None:
-    assert reach(followers) == tier
-
-
 # -- posts by signal
 
 
@@ -237,9 +230,9 @@ def test_signals_about_the_brand_surest_first(store: Store) -> None:
         tagger=FakeTagger({**said, old: Labels(signals={"praise": 0.99}, sentiment="pos")}),
     )
     message = digest(store)
-    assert [card.text for card in message.praise] == ["Brisa better", "Lumora good"]
-    assert [card.text for card in message.complaints] == ["Lumora bad"]
-    assert [card.text for card in message.ideas] == ["Lumora idea"]
+    assert [group.post.text for group in message.praise] == ["Brisa better", "Lumora good"]
+    assert [group.post.text for group in message.complaints] == ["Lumora bad"]
+    assert [group.post.text for group in message.ideas] == ["Lumora idea"]
     assert message.unanswered == ()
 
 
@@ -260,25 +253,186 @@ def test_unanswered_questions(store: Store) -> None:
     assert [card.text for card in digest(store).unanswered] == ["Is Lumora loud?"]
 
 
+def test_the_same_complaint_is_one_line(store: Store) -> None:
+    said = [f"The tray of my {name} leaks {n}" for n, name in enumerate(["Lumora", "Brisa"] * 2)]
+    bad = Labels(signals={"complaint": 0.9}, sentiment="neg")
+    own = mention("own", "We hear the Lumora tray leaks", by="lumora", published_at=at(-1))
+    heard(
+        store,
+        own,
+        mention("app", "Lumora: the app crashes", published_at=at(-1)),
+        *(mention(text, text, published_at=at(-1)) for text in said),
+        tagger=FakeTagger(dict.fromkeys([*said, own.text, "Lumora: the app crashes"], bad)),
+    )
+    settings = RECIPIENTS + "[sources]\nexclude_authors = ['@lumora']\n"
+    first, second = digest(store, settings=settings).complaints
+    assert (first.posts, set(first.words)) == (4, {"tray", "leaks"})
+    assert (second.posts, second.words) == (1, ())
+
+
+def test_who_recommends_us(store: Store) -> None:
+    well = Labels(signals={"recommendation_given": 0.9}, sentiment="neu")
+    bad = Labels(signals={"recommendation_given": 0.9}, sentiment="neg")
+    texts = {"Get a Lumora": well, "Avoid the Lumora": bad, "Get a Moketto": well}
+
+    def says(name: str, text: str, followers: int | None, hours: float = -1) -> Mention:
+        return Mention(
+            source="forum",
+            native_id=f"{name} {hours}",
+            text=text,
+            published_at=at(hours),
+            author=Author(source="forum", native_id=name, handle=name, followers=followers),
+            counts=Counts(likes=90),
+        )
+
+    heard(
+        store,
+        says("nano", "Get a Lumora", 2000),
+        says("fan", "Get a Lumora", None),
+        says("fan", "Get a Lumora", None, hours=-999),
+        says("once", "Get a Lumora", 10),
+        says("critic", "Avoid the Lumora", 2000),
+        says("other", "Get a Moketto", 2000),
+        tagger=FakeTagger(texts),
+    )
+    nano, fan = digest(store).advocates
+    assert (nano.post.author, nano.posts, nano.rate) == ("nano", 1, 0.045)
+    assert (fan.post.author, fan.posts, fan.rate) == ("fan", 2, None)
+
+
+# -- what is unusual
+
+
+def test_an_unusual_number_is_told_with_the_usual_one(store: Store) -> None:
+    bad = Labels(sentiment="neg")
+    posts = [
+        mention(f"{week} {n}", "Lumora bad", published_at=at(-week * 24 * 7 - 1))
+        for week, count in ((0, 12), (1, 2), (2, 1))
+        for n in range(count)
+    ]
+    first = mention("first", "talk", published_at=at(-2 * 24 * 7 - 30))
+    heard(store, first, *posts, tagger=FakeTagger({"Lumora bad": bad}))
+    message = digest(store)
+    told = {(one.what, one.name, one.count, one.usual) for one in message.changes}
+    assert told == {("negative", "Lumora", 12, 1.5), ("mentions", "Lumora", 12, 1.5)}
+    last = message.trend[-1]
+    assert (last.day, last.negative, last.total) == (DAY, 12, 12)
+    assert len(message.trend) == 14
+    assert sum(one.total for one in message.trend) == 14
+
+
+def test_what_was_published_before_is_late(store: Store) -> None:
+    heard(store, mention("1", "Lumora", published_at=at(-30)), mention("2", "Lumora"))
+    period = Period(since=at(-24), until=NOW, oldest=at(-99), live=False)
+    message = digest_message(store, config(), DAY, period)
+    assert (message.mentions, message.mentions_late) == (2, 1)
+
+
+# -- nothing twice
+
+
+def test_nothing_is_shown_twice_unless_it_moved(store: Store) -> None:
+    heard(store, mention("1", ASK, by="ana", published_at=at(-2)))
+
+    def made(day: date, to: str = "ana@example.com", hours: float = 0) -> DigestMessage:
+        period = Period(since=at(hours - 24), until=at(hours), oldest=at(hours - 24), live=False)
+        return digest_message(store, config(), day, period, recipient=to)
+
+    def sent(message: DigestMessage) -> None:
+        with store.write() as connection:
+            record(connection, "ana@example.com", message.day, message.marks)
+
+    first, tomorrow = made(DAY), DAY + timedelta(days=1)
+    assert len(first.join_now) == 1
+    assert made(tomorrow, hours=24).still_open == 0  # one that was not sent hides nothing
+    sent(first)
+    assert made(DAY) == first  # the same when it is sent again
+    again = made(tomorrow, hours=24)
+    assert (again.join_now, again.still_open, again.marks) == ((), 1, ())
+    assert len(made(tomorrow, to="ben@example.com", hours=24).join_now) == 1
+    preview = digest(store, hours=24)
+    assert len(preview.join_now) == 1
+    heard(store, mention("2", "no idea", by="ben", parent_id="1", published_at=at(20)))
+    (card,) = made(tomorrow, hours=24).join_now
+    assert card.moved
+    assert [(move.code, move.n) for move in card.news] == [("others", 1)]
+    assert (card.answered, card.answerers, card.options) == (1, ("@ben",), ())
+    heard(store, mention("3", BUY, by="ana", parent_id="1", published_at=at(21)))
+    assert made(tomorrow, hours=24).still_open == 0  # it is over
+
+
+def test_a_late_record_does_not_undo_a_later_one(store: Store) -> None:
+    mark = Mark(kind="author", ref=1, state={"posts": 2, "reach": None})
+    newer = Mark(kind="author", ref=1, state={"posts": 5, "reach": None})
+    later = DAY + timedelta(days=1)
+    with store.write() as connection:
+        record(connection, "ana@example.com", later, [newer])
+        record(connection, "ana@example.com", DAY, [mark])
+    assert seen(store, "ana@example.com", DAY + timedelta(days=2)) == {("author", 1): newer.state}
+    assert seen(store, "ana@example.com", later) == {}
+    with store.write() as connection:
+        record(connection, "ana@example.com", DAY + timedelta(days=90), [])
+    assert seen(store, "ana@example.com", DAY + timedelta(days=99)) == {}
+
+
+def test_what_somebody_deals_with_is_not_to_join(store: Store) -> None:
+    heard(
+        store,
+        mention("1", ASK, by="ana", published_at=at(-2)),
+        mention("2", f"{ASK} Lumora", by="ben", published_at=at(-3)),
+    )
+    save(store, find(store, config(), now=NOW), config(), now=NOW)
+    assert len(digest(store).join_now) == 2
+    assert all(card.score for card in digest(store).join_now)
+    with store.write() as connection:
+        connection.execute("UPDATE alerts SET acknowledged_at = '2026-03-10T12:00:00Z'")
+    assert digest(store).join_now == ()
+
+
 # -- coverage
 
 
 def test_coverage_names_what_failed(store: Store) -> None:
     good = FakeConnector([page(mention("1"), returned=9)])
     bad = FakeConnector([page(mention("2"))], error=Transient("no network"))
+    odd = FakeConnector([page(mention("3"))], error=Transient("no network"))
 
     def run(hours: float, *connectors: tuple[str, FakeConnector]) -> None:
         sources = [Source(name=name, connector=one) for name, one in connectors]
         collect(store, sources, [], matcher(), now=at(hours))
 
     run(-24, ("good", good))
-    run(-3, ("good", good), ("bad", bad), ("mended", bad))
+    run(-3, ("good", good), ("bad", bad), ("mended", odd))
     run(0, ("good", good), ("mended", good))
     coverage = {one.source: one for one in digest(store).coverage}
     figures = {name: (one.fetched, one.kept, one.new) for name, one in coverage.items()}
-    assert figures == {"good": (18, 2, 0), "bad": (1, 1, 1), "mended": (10, 2, 0)}
+    assert figures == {"good": (18, 2, 0), "bad": (1, 1, 1), "mended": (10, 2, 1)}
     failed = {name: one.failed for name, one in coverage.items()}
     assert failed == {"good": None, "bad": "no network", "mended": None}
+
+
+def test_coverage_tells_of_enabled_sources_what_they_did_not_hear(store: Store) -> None:
+    settings = RECIPIENTS + (
+        "[sources.sample]\nenabled = false\n[sources.hackernews]\nenabled = true\n"
+        '[sources.rss]\nenabled = true\nfeeds = [{ url = "https://example.org/feed" }]\n'
+    )
+    for hours in (-4, -3, -2, -1, 0):
+        error = Transient("no network") if hours > -3 else None
+        sources = [
+            Source(name="hackernews", connector=FakeConnector(error=error)),
+            Source(name="rss", connector=FakeConnector()),
+        ]
+        collect(store, sources, [], matcher(), now=at(hours))
+    message = digest(store, settings=settings)
+    blind, whole = message.coverage
+    assert (blind.source, blind.blind_minutes, blind.state) == ("hackernews", 180, "failed")
+    assert (whole.source, whole.blind_minutes, whole.whole) == ("rss", 0, True)
+    assert (
+        "Listened to 1 of 2 sources without a gap.\n" in render_digest(message, language="en").text
+    )
+    assert "Sin escuchar 3\u00a0h (ha fallado: no network)" in (
+        render_digest(message, language="es").text
+    )
 
 
 def test_a_run_counts_in_one_digest(store: Store) -> None:

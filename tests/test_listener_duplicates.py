@@ -302,3 +302,7 @@ def test_the_transaction_is_the_callers(store: Store) -> None:
     with pytest.raises(sqlite3.OperationalError):
         failing()
     assert copies(store) == {"1": "0"}
+
+
+def test_the_name_in_a_short_repost_is_no_word_of_it() -> None:
+    assert said("RT @x: Lumora is bad") == said("Lumora is bad") == ("lumora", "is", "bad")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,11 +23,14 @@ from builders import (
     store_in,
     tombstone,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors.base import Author, Cost, Counts, Mention, Update
+from connectors.twarc import page_mentions
 from listener import steps
 from listener.ingest import Place, postpone, read_cursor, save_page
-from listener.store import Store
+from listener.store import Store, stamp
 
 
 @pytest.fixture
@@ -381,3 +387,166 @@ def test_reading_goes_on_while_a_page_is_written(store: Store) -> None:
         connection.execute("UPDATE mentions SET text = 'changed'")
         assert row(reader, "1")["text"] == "Which espresso machine?"
     assert row(store, "1")["text"] == "changed"
+
+
+# -- revisions
+
+
+def revisions(store: Store, native_id: str = "1") -> list[tuple[Any, ...]]:
+    rows = store.rows(
+        "SELECT r.replaced_at, r.title, r.text FROM revisions r "
+        "JOIN mentions m ON m.id = r.mention_id WHERE m.native_id = ? ORDER BY r.id",
+        (native_id,),
+    )
+    return [tuple(one) for one in rows]
+
+
+def test_an_edit_keeps_what_was_said_before(store: Store) -> None:
+    tally = Counter[str]()
+    put(store, mention("1", "one", title="t"))
+    said = Update(source="forum", native_id="1", kind="edit", at=at(2), text="two")
+    new = save_page(store, PLACE, [], updates=[said], cursor=None, tally=tally, now=at(5))
+    assert (new, tally["edited"]) == (0, 1)
+    assert revisions(store) == [("2026-03-10T14:00:00Z", "t", "one")]
+    assert put(store, mention("1", "three", title="u"), now=at(9)) == 0
+    assert revisions(store)[1:] == [("2026-03-10T21:00:00Z", "t", "two")]
+    stored = row(store, "1")
+    assert (stored["title"], stored["text"]) == ("u", "three")
+    assert stored["first_seen_at"] == "2026-03-10T12:00:00Z"
+
+
+def test_the_same_text_again_is_no_revision(store: Store) -> None:
+    put(store, mention("1", "one"))
+    put(store, mention("1", "one"), updates=[edit("1", "one")], now=at(1))
+    assert revisions(store) == []
+    put(store, mention("1", "two"), updates=[edit("1", "two")], now=at(2))
+    put(store, mention("1", "two"), now=at(3))
+    assert [text for _, _, text in revisions(store)] == ["one"]
+
+
+def test_a_removal_takes_the_revisions_along(store: Store) -> None:
+    put(store, mention("1", "one"))
+    put(store, mention("1", "two"), now=at(1))
+    put(store, updates=[tombstone("1")], now=at(2))
+    assert count(store, "revisions") == 0
+
+
+def test_an_older_edit_that_comes_late_changes_nothing(store: Store) -> None:
+    def says(text: str, hours: float) -> Update:
+        return Update(source="forum", native_id="1", kind="edit", at=at(hours), text=text)
+
+    put(store, mention("1", "one"))
+    put(store, updates=[says("three", 3), says("two", 2)], now=at(5))
+    assert row(store, "1")["text"] == "three"
+    assert [text for _, _, text in revisions(store)] == ["one"]
+    # A clock that runs ahead must not keep later edits out.
+    put(store, updates=[says("four", 9999)], now=at(6))
+    put(store, updates=[says("five", 7)], now=at(8))
+    assert row(store, "1")["text"] == "five"
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ({"edited_at": None}, {"edited_at": "2026-03-10T13:00:00Z"}),
+        ({"edited": False}, {"edited": at(1).timestamp()}),
+        ({"updatedAt": "2026-03-10T12:10:00Z"}, {"updatedAt": "2026-03-10T12:20:00Z"}),
+        (
+            {"edit_history_tweet_ids": ["1"], "created_at": "2026-03-10T12:00:00.000Z"},
+            {"edit_history_tweet_ids": ["1", "2"], "created_at": "2026-03-10T12:20:00.000Z"},
+        ),
+    ],
+)
+def test_of_two_versions_with_a_time_the_newer_one_stays(
+    store: Store, older: dict[str, Any], newer: dict[str, Any]
+) -> None:
+    first, second = mention("1", "first", raw=older), mention("1", "second", raw=newer)
+    put(store, second, first)
+    put(store, first, now=at(9))
+    assert (row(store, "1")["text"], revisions(store)) == ("second", [])
+    put(store, mention("2", "first", raw=older), now=at(10))
+    put(store, mention("2", "second", raw=newer), now=at(11))
+    put(store, mention("2", "first", raw=older), now=at(12))
+    assert row(store, "2")["text"] == "second"
+    assert len(revisions(store, "2")) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_versions_in_any_order_end_with_the_newest(order: list[int]) -> None:
+    with TemporaryDirectory() as folder, closing(Store(Path(folder) / "listener.db")) as store:
+        for version in order:
+            raw = {"edited_at": stamp(at(version))}
+            put(store, mention("1", f"version {version}", raw=raw), now=at(9))
+        newest = [one for n, one in enumerate(order) if one > max(order[:n], default=-1)]
+        assert row(store, "1")["text"] == f"version {newest[-1]}"
+        assert [text for _, _, text in revisions(store)] == [f"version {n}" for n in newest[:-1]]
+
+
+def test_a_version_without_a_time_is_the_newer_one_when_it_comes(store: Store) -> None:
+    put(store, mention("1", "dated", raw={"edited_at": "2026-03-10T12:30:00Z"}))
+    put(store, mention("1", "undated", raw={"title": "x"}), now=at(1))
+    assert row(store, "1")["text"] == "undated"
+    put(store, mention("1", "again", raw={"edited_at": "nonsense"}), now=at(2))
+    assert row(store, "1")["text"] == "undated"
+
+
+def test_versions_of_a_post_on_x_are_one_mention(store: Store) -> None:
+    def given(number: str, text: str, minute: int, history: list[str]) -> Mention:
+        post = {
+            "id": number,
+            "text": text,
+            "created_at": f"2026-03-10T12:{minute:02}:00.000Z",
+            "edit_history_tweet_ids": history,
+        }
+        (found,) = page_mentions({"data": [post]}, source="x", now=at(1)).mentions
+        return found
+
+    first = given("1899000000000000001", "first", 0, ["1899000000000000001"])
+    history = ["1899000000000000001", "1899000000000000777"]
+    second = given("1899000000000000777", "second", 20, history)
+    assert put(store, first, now=at(1)) == 1
+    assert put(store, second, now=at(2)) == 0
+    assert put(store, first, now=at(3)) == 0
+    (stored,) = store.rows("SELECT native_id, text FROM mentions")
+    assert tuple(stored) == ("1899000000000000001", "second")
+    assert revisions(store, stored["native_id"]) == [("2026-03-10T12:20:00Z", None, "first")]
+
+
+# -- firehose
+
+
+def test_a_firehose_leaves_no_trace_of_posts_never_stored(store: Store) -> None:
+    put(store, mention("1", "kept"))
+    removals = [tombstone("1"), *(tombstone(str(n)) for n in range(2, 50))]
+    tally = Counter[str]()
+    save_page(
+        store, PLACE, [], updates=removals, cursor=None, firehose=True, tally=tally, now=at(1)
+    )
+    assert [one["native_id"] for one in store.rows("SELECT native_id FROM tombstones")] == ["1"]
+    assert row(store, "1")["text"] == ""
+    assert tally["removed"] == 1
+
+
+def test_what_runs_within_the_page_fails_with_it(store: Store) -> None:
+    seen: list[int] = []
+
+    def within(_: sqlite3.Connection, new: int) -> None:
+        seen.append(new)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        save_page(store, PLACE, [mention("1")], cursor={"n": 1}, within=within, now=NOW)
+    assert seen == [1]
+    assert count(store, "mentions") == 0
+    assert read_cursor(store, PLACE) == (None, None)
+
+
+def test_a_raw_record_that_is_no_json_is_left_out(store: Store) -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+    records = {"1": {"n": float("inf")}, "2": {"n": float("nan")}, "3": nested, "4": {"n": 1.5}}
+    put(store, *(mention(one, raw=raw) for one, raw in records.items()))
+    found = store.rows("SELECT raw FROM mentions ORDER BY native_id")
+    assert [one["raw"] for one in found] == [None, None, None, '{"n": 1.5}']

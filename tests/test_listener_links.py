@@ -19,13 +19,16 @@ from listener.config import ConfigError
 from listener.links import (
     FORM_LIFE,
     LINK_LIFE,
+    MAILS,
+    UNSUBSCRIBE_LIFE,
     Expired,
     Forged,
+    Judged,
     LinkError,
-    Purpose,
     Signer,
     Ticket,
     open_signer,
+    unsubscribe_link,
     verdict_links,
 )
 
@@ -156,7 +159,7 @@ def test_no_key_no_signer() -> None:
     ("purpose", "choices"), [("feedback", feedback.VERDICTS), ("audit", audit.VERDICTS)]
 )
 def test_links_of_a_mail_lead_to_the_page_with_the_choice(
-    purpose: Purpose, choices: tuple[str, ...]
+    purpose: Judged, choices: tuple[str, ...]
 ) -> None:
     links = verdict_links(config(WEB), SIGNER, purpose, 7, ANA, now=NOW)
     assert tuple(links) == choices
@@ -276,3 +279,23 @@ def test_a_key_of_the_environment_that_cannot_work_is_named(
     assert "set it" in text
     assert "tooshort" not in text
     assert NEW not in text
+
+
+def test_the_link_that_ends_mails_says_which_and_whose_and_lasts_a_year() -> None:
+    for number, mail in enumerate(MAILS, start=1):
+        url = unsubscribe_link(config(WEB), SIGNER, mail, ANA, now=NOW)
+        assert url is not None
+        base, _, made = url.rpartition("/")
+        assert base == "https://listener.example.com/judge/unsubscribe"
+        assert "ana" not in url.lower()
+        ticket = SIGNER.read(made, "unsubscribe", now=NOW + UNSUBSCRIBE_LIFE)
+        assert (ticket.number, SIGNER.is_for(ticket, ANA)) == (number, True)
+        with pytest.raises(Expired):
+            SIGNER.read(made, "unsubscribe", now=NOW + UNSUBSCRIBE_LIFE + SECOND)
+        with pytest.raises(Forged):
+            SIGNER.read(made, "feedback", now=NOW)
+
+
+def test_no_link_ends_mails_without_a_web_address() -> None:
+    assert unsubscribe_link(config(RECIPIENTS), SIGNER, "digest", ANA, now=NOW) is None
+    assert unsubscribe_link(config(WEB), None, "digest", ANA, now=NOW) is None

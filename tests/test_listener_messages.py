@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.policy import default
 from functools import partial
 from importlib import resources
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,16 @@ from selectolax.lexbor import LexborHTMLParser
 
 from listener import i18n, schema_alerts
 from listener.config_alerts import RuleType
+from listener.digest_changes import Change, What
+from listener.digest_lines import (
+    advocate_line,
+    change_line,
+    context_line,
+    group_line,
+    news_line,
+    usual_line,
+)
+from listener.digest_shown import Move
 from listener.envelope import SIZE_LIMIT, Rendered, compose, preview_html
 from listener.explain import (
     Event,
@@ -30,16 +40,19 @@ from listener.explain import (
     reason_line,
 )
 from listener.messages import (
+    AdvocateCard,
     AlertMessage,
     ConversationCard,
+    DayCount,
     DigestMessage,
     PostCard,
+    PostGroup,
     SentimentCount,
-    SourceCoverage,
     render_alert,
     render_digest,
 )
 from listener.scoring import FIT, WEIGHTS, Part
+from listener.statement import SourceCoverage
 from nlp.base import SIGNALS, STAGES
 
 NOW = datetime(2026, 11, 21, 17, 40, tzinfo=UTC)
@@ -85,13 +98,23 @@ DIGEST = DigestMessage(
     share_of_voice=(("Lumora", 60), ("Cafetto", 20)),
     join_now=(CARD, replace(CARD, title="Otra conversación", language="es", moved=True)),
     held_back=1,
-    praise=(replace(POST, text="Best coffee in the office."),),
-    complaints=(replace(POST, text="The tray leaks."),),
-    ideas=(replace(POST, text="It should warn before descaling."),),
+    praise=(PostGroup(post=replace(POST, text="Best coffee in the office.")),),
+    complaints=(
+        PostGroup(post=replace(POST, text="The tray leaks."), posts=5, words=("tray", "leaks")),
+    ),
+    ideas=(PostGroup(post=replace(POST, text="It should warn before descaling.")),),
     unanswered=(replace(POST, text="Can the grinder be taken out?"),),
     coverage=(
         SourceCoverage(source="reddit", fetched=1412, kept=38, new=31, failed=None),
         SourceCoverage(source="rss", fetched=0, kept=0, new=0, failed="the feed did not answer"),
+    ),
+    changes=(Change(what="negative", name="Lumora", count=11, usual=3.0),),
+    trend=tuple(
+        DayCount(day=date(2026, 11, day), positive=day, neutral=2, negative=1)
+        for day in range(8, 22)
+    ),
+    advocates=(
+        AdvocateCard(post=replace(POST, author="eva", text="Get a Lumora."), posts=3, rate=0.045),
     ),
 )
 QUIET = replace(
@@ -106,6 +129,8 @@ QUIET = replace(
     complaints=(),
     ideas=(),
     unanswered=(),
+    changes=(),
+    advocates=(),
 )
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a> "
@@ -117,7 +142,7 @@ HOSTILE = (
 ALLOWED_TAGS = {
     *("html", "head", "title", "meta", "style", "body", "div", "span", "p", "h1", "h2", "h3"),
     *("table", "tbody", "tr", "td", "th", "ul", "li", "a", "strong", "em", "br", "code"),
-    "blockquote",
+    *("blockquote", "img"),
 }
 
 
@@ -138,8 +163,9 @@ def read_back(message: EmailMessage) -> tuple[EmailMessage, str, str]:
     assert max(len(line) for line in raw.split(b"\r\n")) <= 998
     parsed = message_from_bytes(raw, policy=default)
     assert isinstance(parsed, EmailMessage)
-    plain, page = parsed.iter_parts()
-    assert (plain.get_content_type(), page.get_content_type()) == ("text/plain", "text/html")
+    plain, page = parsed.get_body(("plain",)), parsed.get_body(("html",))
+    assert plain is not None
+    assert page is not None
     texts = [part.get_content().replace("\r\n", "\n") for part in (plain, page)]
     return parsed, texts[0], texts[1]
 
@@ -168,15 +194,19 @@ def spoiled_card(text: str) -> ConversationCard:
 
 def spoiled_digest(text: str) -> DigestMessage:
     posts = (spoiled(POST, text),) * 4
+    groups = tuple(PostGroup(post=post, posts=2, words=(text, text)) for post in posts)
     return replace(
         DIGEST,
         brand=text,
         sentiment=(SentimentCount(entity=text, positive=1, neutral=1, negative=1),),
         share_of_voice=((text, 1),),
         join_now=(spoiled_card(text),) * 3,
-        praise=posts,
-        complaints=posts,
-        ideas=posts,
+        missed=(spoiled_card(text),) * 4,
+        changes=(Change(what="mentions", name=text, count=9, usual=1.0),),
+        advocates=tuple(AdvocateCard(post=post, posts=2) for post in posts),
+        praise=groups,
+        complaints=groups,
+        ideas=groups,
         unanswered=posts,
         coverage=(SourceCoverage(source=text, fetched=1, kept=1, new=1, failed=text),),
     )
@@ -203,6 +233,8 @@ def assert_harmless(rendered: Rendered) -> None:
     for node in tree.css("*"):
         assert node.tag in ALLOWED_TAGS
         assert not [name for name in node.attributes if name.startswith("on")]
+        if node.tag == "img":
+            assert str(node.attributes["src"]).removeprefix("cid:") in rendered.images
         if node.tag == "a":
             assert str(node.attributes["href"]).startswith(("https://", "http://"))
     for part in (rendered.subject, text, html):
@@ -216,7 +248,7 @@ def test_digest_says_everything_in_its_order(language: str) -> None:
     message, text, html = read_back(mail(rendered))
     say = {
         key: i18n.say(language, f"digest.{key}")
-        for key in ("join", "voice", "sentiment", "praise", "complaints", "ideas", "unanswered")
+        for key in ("join", "complaints", "ideas", "praise", "voice", "advocates", "unanswered")
     }
     order = [i18n.long_day(language, DIGEST.day), *say.values()]
     order.append(i18n.say(language, "digest.coverage"))
@@ -226,6 +258,9 @@ def test_digest_says_everything_in_its_order(language: str) -> None:
         for words in ("62", CARD.title, "Otra conversación", "The tray leaks.", "reddit.com", "▲"):
             assert words in part or (words == "▲" and part is text)
         assert i18n.percent(language, 0.75) in part or part is not text
+        assert change_line(language, DIGEST.changes[0], DIGEST) in part
+        assert group_line(language, DIGEST.complaints[0]) in part
+        assert advocate_line(language, DIGEST.advocates[0]) in part
         assert i18n.number(language, 1412) in part
         assert "the feed did not answer" in part
         assert i18n.say(language, "moved") in part
@@ -242,11 +277,13 @@ def test_digest_reads_well_in_english_and_spanish() -> None:
     assert english.text.startswith(
         "Lumora · daily digest\nSaturday, 21 November 2026\n\n62 mentions\n"
         "51% more than usual for a Saturday (41)\n"
+        "↑ Negative mentions of Lumora: 11, usually 3 on Saturdays\n"
         "9 with a need, 14 weighing options, 4 about to buy, 17 already customers\n"
     )
     assert spanish.text.startswith(
         "Lumora · resumen del día\nSábado, 21 de noviembre de 2026\n\n62 menciones\n"
         "Un 51\u00a0% más de lo habitual para un sábado (41)\n"
+        "↑ Menciones negativas de Lumora: 11; los sábados suelen ser 3\n"
         "9 con una necesidad, 14 comparando opciones, 4 a punto de comprar, 17 ya son clientes\n"
     )
     assert (
@@ -254,13 +291,13 @@ def test_digest_reads_well_in_english_and_spanish() -> None:
         "   We are two and the kitchen is small.\n"
         "   [weighing options] Reddit · ana_cafe (small, close audience) · 3 hours ago"
         " · no replies yet\n"
-        "   The choice is still open: very likely (91%). Compares options."
-        " Mentions Cafetto: “Cafetto Mini”.\n"
+        "   The choice is still open: very likely (91%). Compares options.\n"
         "   https://www.reddit.com/r/coffee/comments/abc/\n"
     ) in english.text
     assert "1 more alert was held back" in english.text
     assert "Hemos retenido 1 aviso más" in spanish.text
-    assert "One source was not read in full." in english.text
+    assert "Listened to 1 of 2 sources without a gap.\n" in english.text
+    assert "De 2 fuentes, 1 se ha escuchado sin huecos.\n" in spanish.text
     assert "CUOTA DE VOZ\n" in spanish.text
     assert "Fecha y horas en la zona horaria Europe/Madrid." in spanish.text
 
@@ -282,14 +319,18 @@ def test_the_day_is_set_against_the_usual(mentions: int, usual: float | None, li
 def test_a_day_without_news_is_one_honest_line_and_the_coverage() -> None:
     doubt = render_digest(QUIET, language="es")
     assert doubt.subject == "Lumora: sin novedades el 21 de noviembre"
-    assert "una fuente no se ha leído del todo y puede faltar algo" in shown(doubt.html)
+    assert "una fuente no se ha escuchado del todo y puede faltar algo" in shown(doubt.html)
     assert "Lo habitual para un sábado: 41" in doubt.text
     assert i18n.say("es", "digest.join") not in shown(doubt.html)
     fine = render_digest(replace(QUIET, coverage=DIGEST.coverage[:1]), language="en")
-    assert "Nothing new: no mention and no open conversation that day." in fine.text
-    assert "The only source was read without errors." in fine.text
+    assert "Nothing new: no mention and no new open conversation." in fine.text
+    assert fine.images == {}
+    known = render_digest(replace(QUIET, still_open=2), language="en")
+    for part in (known.text, shown(known.html)):
+        assert "2 conversations you know are still open and have not moved." in part
+    assert "Listened to the only source without a gap." in fine.text
     empty = render_digest(replace(QUIET, coverage=()), language="en")
-    assert "No source was read." in shown(empty.html)
+    assert "No source was asked." in shown(empty.html)
 
 
 @pytest.mark.parametrize("title", ["", "\u200b"])
@@ -317,8 +358,8 @@ def test_a_source_that_was_not_read_in_full_says_so(
     row = SourceCoverage(source="x", fetched=3, kept=2, new=1, failed=failed, state=state)
     coverage = (DIGEST.coverage[0], row, row)
     for language, line, total in (
-        ("en", english, "2 sources were not read in full."),
-        ("es", spanish, "2 fuentes no se han leído del todo."),
+        ("en", english, "Listened to 1 of 3 sources without a gap."),
+        ("es", spanish, "De 3 fuentes, 1 se ha escuchado sin huecos."),
     ):
         rendered = render_digest(replace(DIGEST, coverage=coverage), language=language)
         assert rendered.text.count(f"\n  {line}{failed or ''}\n") == 2
@@ -326,6 +367,101 @@ def test_a_source_that_was_not_read_in_full_says_so(
         assert [cell.text() for cell in cells] == [line + (failed or "")] * 2
         for part in (rendered.text, shown(rendered.html)):
             assert total in part
+
+
+BLIND = SourceCoverage(
+    source="x",
+    fetched=100,
+    kept=40,
+    new=12,
+    failed="rate limited; next try at 2026-11-21 13:05:00 UTC",
+    state="waiting",
+    searches=5,
+    blind_searches=5,
+    blind_minutes=200,
+    cut=2,
+    waits_until=datetime(2026, 11, 21, 13, 5, tzinfo=UTC),
+    spent=1_200_000,
+    cap=20_000_000,
+)
+
+LATE = {"state": "ok", "failed": None, "cut": 0, "cap": None, "spent": 0, "blind_minutes": 45}
+
+
+@pytest.mark.parametrize(
+    ("change", "english", "spanish"),
+    [
+        (
+            {},
+            "Blind 3 h 20 min (asked to wait until 21 Nov, 14:05), 2 searches cut short by the "
+            "budget|$1.20 of $20.00 this month",
+            "Sin escuchar 3 h 20 min (ha pedido esperar hasta el 21 nov, 14:05), 2 búsquedas "
+            "recortadas por el presupuesto|1,20 $ de 20,00 $ este mes",
+        ),
+        (
+            {"state": "partial", "failed": "the budget ended", "blind_searches": 1, "cut": 1},
+            "Blind 3 h 20 min in 1 of 5 searches, 1 search cut short by the budget"
+            "|$1.20 of $20.00 this month",
+            "Sin escuchar 3 h 20 min en 1 de 5 búsquedas, 1 búsqueda recortada por el presupuesto"
+            "|1,20 $ de 20,00 $ este mes",
+        ),
+        (
+            {"state": "ok", "failed": None, "cut": 0, "cap": None, "blind_minutes": 60},
+            "Blind 1 h|$1.20 this month",
+            "Sin escuchar 1 h|1,20 $ este mes",
+        ),
+        (
+            {**LATE, "covered_until": datetime(2026, 11, 21, 13, 5, tzinfo=UTC)},
+            "Blind 45 min (not asked again since 21 Nov, 14:05)",
+            "Sin escuchar 45 min (sin consultar desde el 21 nov, 14:05)",
+        ),
+        (
+            {**LATE, "lost_minutes": 45},
+            "Blind 45 min (lost for good)",
+            "Sin escuchar 45 min (perdido para siempre)",
+        ),
+        (
+            {"state": "failed", "failed": "no network", "cut": 0, "cap": None, "spent": 0},
+            "Blind 3 h 20 min (failed: no network)",
+            "Sin escuchar 3 h 20 min (ha fallado: no network)",
+        ),
+        (
+            {"state": "ok", "failed": None, "cut": 0, "cap": 1_234_567_890_000, "blind_minutes": 0},
+            "$1.20 of $1,234,567.89 this month",
+            "1,20 $ de 1 234 567,89 $ este mes",
+        ),
+    ],
+)
+def test_coverage_says_what_was_not_heard_and_what_it_cost(
+    change: dict[str, Any], english: str, spanish: str
+) -> None:
+    row = replace(BLIND, **change)
+    for language, lines in (("en", english), ("es", spanish)):
+        rendered = render_digest(replace(DIGEST, coverage=(row,)), language=language)
+        text = rendered.text.replace("\u00a0", " ")
+        found = re.findall(r"^X: .*\n((?:  .*\n)+)", text, re.MULTILINE)
+        assert [line.strip() for line in found[0].splitlines()] == lines.split("|")
+        for line in lines.split("|"):
+            assert line in shown(rendered.html).replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("whole", "total", "english", "spanish"),
+    [
+        (1, 1, "Listened to the only source without", "La única fuente se ha escuchado sin huecos"),
+        (3, 3, "Listened to all 3 sources without", "Las 3 fuentes se han escuchado sin huecos"),
+        (4, 5, "Listened to 4 of 5 sources without", "De 5 fuentes, 4 se han escuchado sin huecos"),
+        (0, 1, "The only source was not heard without", "La única fuente no se ha escuchado sin"),
+        (0, 2, "None of the 2 sources was heard without", "Ninguna de las 2 fuentes se ha"),
+        (0, 0, "No source was asked.", "No se ha consultado ninguna fuente."),
+    ],
+)
+def test_sources_without_a_gap_are_counted(
+    whole: int, total: int, english: str, spanish: str
+) -> None:
+    rows = (DIGEST.coverage[0],) * whole + (BLIND,) * (total - whole)
+    for language, words in (("en", english), ("es", spanish)):
+        assert words in render_digest(replace(DIGEST, coverage=rows), language=language).text
 
 
 def test_a_state_without_words_is_refused() -> None:
@@ -374,11 +510,9 @@ def test_the_sample_has_a_name_in_both_languages() -> None:
     english, spanish = (
         render_alert(alert, language=language, timezone="UTC") for language in i18n.LANGUAGES
     )
-    assert english.text.startswith("Somebody on the sample is weighing options.\nthe sample · ")
-    assert spanish.text.startswith("Alguien en la muestra está comparando opciones.\nla muestra · ")
-    assert (
-        spanish.subject == "Aún no ha elegido: Lumora y Cafetto (la muestra, comparando opciones)"
-    )
+    assert english.text.startswith("Somebody on the sample is weighing options.\nThe choice ")
+    assert spanish.text.startswith("Alguien en la muestra está comparando opciones.\nAún no ")
+    assert spanish.subject == "Aún no ha elegido: Lumora y Cafetto (la muestra)"
 
 
 def test_mentions_without_an_open_conversation() -> None:
@@ -392,13 +526,13 @@ def test_mentions_without_an_open_conversation() -> None:
     [
         (
             "en",
-            "Choice still open: Lumora and Cafetto (Reddit, weighing options)",
+            "Choice still open: Lumora and Cafetto (Reddit)",
             "Somebody on Reddit is weighing options.",
             "21\u00a0Nov, 15:40",
         ),
         (
             "es",
-            "Aún no ha elegido: Lumora y Cafetto (Reddit, comparando opciones)",
+            "Aún no ha elegido: Lumora y Cafetto (Reddit)",
             "Alguien en Reddit está comparando opciones.",
             "21\u00a0nov, 15:40",
         ),
@@ -425,7 +559,7 @@ def test_alert_about_nothing_named_and_without_a_link() -> None:
     card = replace(CARD, about=(), reasons=(), post=replace(POST, url="ftp://example.org/x"))
     bare = replace(ALERT, conversation=card, timeline=())
     rendered = render_alert(bare, language="en", timezone="UTC")
-    assert rendered.subject == "Choice still open: a conversation on Reddit (weighing options)"
+    assert rendered.subject == "Choice still open: a conversation on Reddit"
     assert LexborHTMLParser(rendered.html).css("a") == []
     assert "WHY YOU GET THIS" not in rendered.text
 
@@ -445,7 +579,7 @@ def test_hostile_text_stays_text(language: str) -> None:
 def test_nothing_of_a_post_reaches_a_header() -> None:
     secret = "SECRETWORDS"
     card = replace(CARD, title=secret, post=replace(POST, author=secret, text=secret))
-    posts = (replace(POST, author=secret, text=secret),)
+    posts = (PostGroup(post=replace(POST, author=secret, text=secret)),)
     for rendered in (
         render_digest(replace(DIGEST, join_now=(card,), praise=posts), language="en"),
         render_alert(replace(ALERT, conversation=card), language="en", timezone="UTC"),
@@ -484,10 +618,13 @@ def test_huge_input_stays_below_the_limit_and_says_what_is_left_out(text: str) -
         DIGEST,
         brand=text,
         join_now=(card,) * 60,
-        praise=(post,) * 60,
-        complaints=(post,) * 60,
-        ideas=(post,) * 60,
+        missed=(card,) * 60,
+        praise=(PostGroup(post=post, posts=10**9, words=(text, text)),) * 60,
+        complaints=(PostGroup(post=post),) * 60,
+        ideas=(PostGroup(post=post),) * 60,
+        advocates=(AdvocateCard(post=post, posts=10**9, rate=1e9),) * 60,
         unanswered=(post,) * 60,
+        trend=(DayCount(day=NOW.date(), positive=10**9, neutral=10**9, negative=10**9),) * 14,
         share_of_voice=tuple(rows),
         sentiment=tuple(
             SentimentCount(entity=name, positive=10**9, neutral=10**9, negative=10**9)
@@ -704,8 +841,8 @@ def test_an_alert_shows_the_parts_that_count_and_their_sum(language: str) -> Non
             line = part_line(language, "early-funnel", one).replace("\u00a0", " ")
             assert (line in part.replace("\u00a0", " ")) is (one.points != 0)
         assert i18n.say(language, "why.copies", n=3) in part
-        # What a part says is not said twice.
-        assert part.count(i18n.percent(language, 0.91)) <= 2
+        # Said on top, in what the inbox shows, and as a part of the score.
+        assert part.count(i18n.percent(language, 0.91)) <= 3
         assert i18n.say(language, "signal.comparison") in part
 
 
@@ -924,9 +1061,120 @@ def test_the_pages_load_nothing() -> None:
         render_digest(DIGEST, language="en"),
         render_alert(ALERT, language="en", timezone="UTC"),
     ):
-        assert not re.search(r"\bsrc\s*=|url\(|@import|<link", rendered.html)
+        assert not re.search(r"\bsrc\s*=(?!\"cid:)|url\(|@import|<link", rendered.html)
         assert 'name="color-scheme"' in rendered.html
         assert "prefers-color-scheme: dark" in rendered.html
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_charts_travel_inside_and_are_told_without_them(language: str) -> None:
+    digest = replace(DIGEST, share_of_voice=(("Lumora", 60), ("Cafetto", 20)))
+    rendered = render_digest(digest, language=language)
+    message, text, html = read_back(mail(rendered))
+    images = [part for part in message.walk() if part.get_content_type() == "image/png"]
+    pictures = LexborHTMLParser(html).css("img")
+    assert [part["Content-ID"].strip("<>") for part in images] == [
+        str(node.attributes["src"]).removeprefix("cid:") for node in pictures
+    ]
+    assert len(images) == 2
+    for part in images:
+        assert part.get_content().startswith(b"\x89PNG")
+        assert len(part.get_content()) < 25_000
+    volume, voice = (str(node.attributes["alt"]) for node in pictures)
+    assert "8: 1/2/8, 9: 1/2/9," in volume
+    assert volume in text
+    share = i18n.percent(language, 0.75)
+    assert f"Lumora 60 · {share}, Cafetto 20" in voice
+    assert f"Lumora: 60 ({share})" in text
+    assert 'src="data:image/png;base64,' in preview_html(rendered)
+
+
+def test_a_day_without_a_past_or_rivals_has_no_chart() -> None:
+    alone = replace(DIGEST, trend=DIGEST.trend[:1], share_of_voice=(("Lumora", 60),))
+    rendered = render_digest(alone, language="en")
+    assert rendered.images == {}
+    assert LexborHTMLParser(rendered.html).css("img") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "english", "spanish"),
+    [
+        (
+            Change(what="mentions", name="Cafetto", count=2, usual=25.4),
+            "↓ Mentions of Cafetto: 2, usually 25 on Saturdays",
+            "↓ Menciones de Cafetto: 2; los sábados suelen ser 25",
+        ),
+        (
+            Change(what="awareness", name="", count=20, usual=2.5),
+            "↑ Posts of people with a need: 20, usually 2.5 on Saturdays",
+            "↑ Mensajes de gente con una necesidad: 20; los sábados suelen ser 2,5",
+        ),
+    ],
+)
+def test_changes_in_both_languages(change: Change, english: str, spanish: str) -> None:
+    assert change_line("en", change, DIGEST) == english
+    assert change_line("es", change, DIGEST) == spanish
+    longer = replace(DIGEST, days=3)
+    assert change_line("en", change, longer).endswith("in these days")
+    assert "en estos días" in change_line("es", change, longer)
+
+
+def test_every_change_and_move_has_words() -> None:
+    card = replace(CARD, moved=True)
+    for language in i18n.LANGUAGES:
+        lines = {
+            change_line(language, Change(what=what, name="x", count=9, usual=1), DIGEST)
+            for what in get_args(What)
+        }
+        assert len(lines) == len(get_args(What)) == 7
+        codes = ("stage", "outcome", "urgent", "others", "engagement")
+        news = {news_line(language, replace(card, news=(Move(code=one),))) for one in codes}
+        assert len(news) == 5
+        assert news_line(language, card) == i18n.say(language, "moved")
+        assert news_line(language, CARD) == ""
+
+
+def test_late_posts_are_told_and_not_held_against_the_usual() -> None:
+    late = replace(DIGEST, mentions=46, mentions_late=5)
+    assert usual_line("en", late) == (
+        "As usual for a Saturday. 5 of them are older and were found late"
+    )
+    longer = replace(DIGEST, days=3)
+    assert usual_line("es", longer) == "Lo habitual en estos 3 días: 41"
+
+
+@pytest.mark.parametrize(
+    ("given", "english", "spanish"),
+    [
+        ({}, "", ""),
+        (
+            {"answered": 1, "answerers": ("ben",)},
+            "Answered by ben; no brand was named",
+            "Ha contestado ben; sin nombrar ninguna marca",
+        ),
+        (
+            {"answered": 4, "answerers": ("ben", "cleo"), "options": ("Cafetto", "Iberia")},
+            "Answered by ben, cleo and 2 others; named: Cafetto and Iberia",
+            "Han contestado ben, cleo y 2 personas más; se ha nombrado: Cafetto e Iberia",
+        ),
+        (
+            {"answered": 2, "joined": True},
+            "You are in it already; answered by 2 people; no brand was named",
+            "Ya participas; han contestado 2 personas; sin nombrar ninguna marca",
+        ),
+    ],
+)
+def test_who_has_answered_in_both_languages(
+    given: dict[str, Any], english: str, spanish: str
+) -> None:
+    card = replace(CARD, **given)
+    assert context_line("en", card) == english
+    assert context_line("es", card) == spanish
+    if english:
+        assert (
+            f"   {english}.\n"
+            in render_digest(replace(DIGEST, join_now=(card,)), language="en").text
+        )
 
 
 def test_colours_of_text_have_contrast() -> None:

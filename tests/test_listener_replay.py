@@ -238,6 +238,7 @@ def test_a_part_of_history_gives_the_part_of_its_replay(
             {"early-funnel": rule()},
             most=1,
             zone=UTC,
+            asleep=lambda _: False,
             until=at(100),
         )
         return course, fired, {fired[place].key: time for place, time in times.items()}
@@ -320,6 +321,7 @@ def spent(*fired: Fired, most: int = 1, by: Rule | None = None, **rest: Any) -> 
         {"early-funnel": by or rule()},
         most=most,
         zone=UTC,
+        asleep=rest.pop("asleep", lambda _: False),
         until=rest.pop("until", at(1000)),
     )
     return {place: (time - NOW) / timedelta(hours=1) for place, time in times.items()}
@@ -328,6 +330,14 @@ def spent(*fired: Fired, most: int = 1, by: Rule | None = None, **rest: Any) -> 
 def test_the_best_go_at_once_and_the_rest_when_there_is_room() -> None:
     assert spent(alert(1, 0, 40), alert(2, 0, 90), alert(3, 0, 60)) == {1: 0, 2: 24, 0: 48}
     assert spent(alert(1, 0, 40), alert(2, 0, 90), most=2) == {0: 0, 1: 0}
+
+
+def test_nothing_goes_while_the_person_is_asleep() -> None:
+    night = at(7.5)
+    assert spent(alert(1, 0, 40), alert(2, 9, 90), most=2, asleep=lambda now: now < night) == {
+        0: 8,
+        1: 9,
+    }
 
 
 def test_what_is_held_back_lapses_with_its_age_its_end_and_its_successor() -> None:

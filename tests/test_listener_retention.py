@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from listener.config import Retention
 from listener.deliver import deliver
 from listener.retention import prune
 from listener.steps import Stopped
-from listener.store import Store
+from listener.store import Store, stamp
 
 ASK = "Which espresso machine is good?"
 TAGGER = FakeTagger({ASK: ASKS})
@@ -40,10 +42,14 @@ def silent(_: int) -> None:
     """Nobody looks on."""
 
 
+def outbox(store: Store) -> Path:
+    return store.path.parent / "outbox"
+
+
 def age(
     store: Store, days: float, settings: Retention = TWO_DAYS, tick: Callable[[int], None] = silent
 ) -> int:
-    return prune(store, settings, now=at(days * DAY), tick=tick)
+    return prune(store, settings, outbox=outbox(store), now=at(days * DAY), tick=tick)
 
 
 def ids(store: Store, where: str = "true") -> list[str]:
@@ -162,3 +168,84 @@ def test_a_stop_in_the_middle_leaves_a_sound_database(
     assert store.value("SELECT mentions FROM conversations") == 3
     assert age(store, 3) == 3
     assert store.rows("PRAGMA foreign_key_check") == []
+
+
+# -- records of what was done
+
+
+LOGS = Retention(mentions_days=0, raw_days=0, log_days=2)
+
+
+def test_records_go_by_their_age_and_the_money_stays(store: Store) -> None:
+    with store.write() as connection:
+        for days in (0, 3):
+            when = {"at": stamp(at(days * DAY)), "hour": stamp(at(days * DAY))[:13]}
+            for table, sql in {
+                "runs": "(source, query, started_at, status, pages, returned, kept, new, warnings) "
+                "VALUES ('s', '', :at, 'ok', 1, 1, 1, 1, 0)",
+                "spend": "(at, source, query, requests, resources, micro_dollars) "
+                "VALUES (:at, 's', '', 1, 1, 5)",
+                "coverage": "(hour, source, query) VALUES (:hour, 's', '')",
+                "coverage_gaps": "VALUES ('s', '', :at, :at)",
+                "coverage_places": "(source, query, since, asked_at) VALUES (:at, '', :at, :at)",
+                "job_runs": "VALUES ('digest', :at, :at, :at, 'done', NULL)",
+            }.items():
+                connection.execute(f"INSERT INTO {table} {sql}", when)
+        connection.execute(
+            "INSERT INTO job_runs VALUES ('old', 'x', '2020-01-01T00:00:00Z', NULL, 'done', NULL)"
+        )
+    age(store, 4, LOGS)
+    tables = ("runs", "coverage", "coverage_gaps", "coverage_places", "job_runs", "spend")
+    assert [count(store, table) for table in tables] == [1, 1, 1, 1, 2, 2]
+    age(store, 400, Retention(mentions_days=0, raw_days=0, log_days=0))
+    assert count(store, "runs") == 1
+
+
+def test_sent_messages_go_and_waiting_ones_stay(store: Store) -> None:
+    with store.write() as connection:
+        for recipient, status in (("a", "sent"), ("b", "waiting"), ("c", "refused")):
+            connection.execute(
+                "INSERT INTO deliveries (kind, ref, recipient, message_id, status, created_at, "
+                "next_try_at) VALUES ('alert', '1', ?, 'm', ?, ?, ?)",
+                (recipient, status, stamp(at(0)), stamp(at(0))),
+            )
+    age(store, 3, LOGS)
+    assert store.value("SELECT group_concat(recipient) FROM deliveries") == "b"
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (Retention(mentions_days=0, raw_days=0, log_days=0), 4),
+        (Retention(mentions_days=0, raw_days=0, log_days=2), 2),
+        (Retention(mentions_days=2, raw_days=0, log_days=0), 2),
+        (Retention(mentions_days=9, raw_days=0, log_days=2), 2),
+    ],
+)
+def test_files_of_mails_are_kept_no_longer_than_what_they_quote(
+    store: Store, settings: Retention, left: int
+) -> None:
+    folder = outbox(store)
+    folder.mkdir()
+    for name, days in (("alert-1-a", 0), ("digest-2026-03-10-a", 3)):
+        for ending in (".eml", ".html"):
+            (folder / f"{name}{ending}").write_text("post")
+            os.utime(folder / f"{name}{ending}", (at(days * DAY).timestamp(),) * 2)
+    (folder / "mine.eml").write_text("mine")
+    os.utime(folder / "mine.eml", (0, 0))
+    age(store, 4, settings)
+    assert len(list(folder.iterdir())) == left + 1
+    assert (folder / "mine.eml").exists()
+
+
+def test_words_of_what_has_gone_leave_the_file(store: Store) -> None:
+    for n in range(300):
+        put(store, mention(str(n), f"zanzibar{n}end", by=f"quetzal{n}"), now=at(n % 2 * 2 * DAY))
+    put(store, mention("raw", raw={"said": "tucan"}), now=at(2 * DAY))
+    assert age(store, 3.5) == 150
+    log = store.path.with_name(store.path.name + "-wal")
+    data = store.path.read_bytes() + log.read_bytes()
+    for word in (rb"zanzibar(\d+)end", rb"@quetzal(\d+)"):
+        assert {int(one) % 2 for one in re.findall(word, data)} == {1}
+    assert b"tucan" not in data
+    assert b"zanzibar299end" in data

@@ -88,7 +88,7 @@ def random_text(chance: random.Random, labels: dict[str, Labels]) -> str:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_roll_up_equals_a_recount_after_any_change(
-    store: Store, monkeypatch: pytest.MonkeyPatch, seed: int
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(rollup, "_HOURS_AT_ONCE", 3)
     chance = random.Random(seed)
@@ -115,7 +115,7 @@ def test_the_roll_up_equals_a_recount_after_any_change(
         assert refresh(store, brand="Lumora") > 0
         assert added(stored(store)) == added(recount(posts, labels))
         assert refresh(store, brand="Lumora") == 0
-    prune(store, Retention(mentions_days=1), now=at(26.5), tick=lambda _: None)
+    prune(store, Retention(mentions_days=1), outbox=tmp_path, now=at(26.5), tick=lambda _: None)
     left = {key: post for key, post in posts.items() if int(key[0]) > 2}
     refresh(store, brand="Lumora")
     assert added(stored(store)) == added(recount(left, labels))

@@ -13,10 +13,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from listener import scheduler
-from listener.scheduler import Daily, Every, Job, due, run_forever, run_job
+from listener.scheduler import (
+    Daily,
+    Ending,
+    Every,
+    Job,
+    Pulse,
+    move,
+    next_due,
+    run_forever,
+    run_job,
+)
+from listener.slots import due_day
 from listener.store import Store, StoreError
 
 MADRID = ZoneInfo("Europe/Madrid")
@@ -27,6 +38,10 @@ PATIENCE = 20.0
 
 def daily(hour: int = 8, minute: int = 0, *, zone: ZoneInfo = MADRID) -> Daily:
     return Daily(at=time(hour, minute), zone=zone)
+
+
+def due(when: Daily, *, now: datetime) -> date:
+    return due_day(when.at, when.zone, now)
 
 
 def utc(text: str) -> datetime:
@@ -90,18 +105,13 @@ def test_a_time_that_comes_twice_is_due_once() -> None:
 
 
 @pytest.mark.parametrize("day", [SPRING, AUTUMN])
-def test_the_clock_calls_at_a_time_at_which_the_slot_is_due(day: date) -> None:
-    """APScheduler says when to look, `due` says what is due: they must agree at the change."""
-    trigger = CronTrigger(hour=2, minute=30, timezone=MADRID)
-    now = datetime.combine(day, time(0), MADRID) - timedelta(days=1)
-    previous, told = None, list[date]()
-    for _ in range(6):
-        previous = trigger.get_next_fire_time(previous, now)
-        now = previous.astimezone(UTC)
-        slot = due(daily(2, 30), now=now)
-        told += [slot] if slot not in told else []
-        now += timedelta(seconds=1)
-    assert told[:4] == [day + timedelta(days=n) for n in (-1, 0, 1, 2)]
+def test_the_next_time_that_is_told_is_one_at_which_the_slot_is_due(day: date) -> None:
+    now = datetime.combine(day, time(0), MADRID).astimezone(UTC) - timedelta(days=1)
+    told = []
+    for _ in range(4):
+        now = next_due(daily(2, 30), now=now)
+        told.append(due(daily(2, 30), now=now))
+    assert told == [day + timedelta(days=n) for n in (-1, 0, 1, 2)]
 
 
 # -- one job
@@ -114,13 +124,15 @@ class Ledger:
     path: Path
     slots: list[date | None] = field(default_factory=list)
     fault: BaseException | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
+    meanwhile: Callable[[], None] = lambda: None
+    pulse: Pulse = field(default_factory=Pulse)
 
     def run(
         self, store: Store, now: datetime, go_on: Callable[[int], None], slot: date | None
     ) -> None:
         assert now.utcoffset() == timedelta(0)
         self.slots.append(slot)
+        self.meanwhile()
         go_on(1)
         if self.fault is not None:
             raise self.fault
@@ -134,8 +146,8 @@ class Ledger:
             self.once(daily())
         assert self.slots == []
 
-    def once(self, when: Every | Daily) -> None:
-        run_job(self.job(when), lambda: Store(self.path), self.stop)
+    def once(self, when: Every | Daily) -> bool:
+        return run_job(self.job(when), lambda: Store(self.path), self.pulse)
 
     def state(self) -> Any:
         with Store(self.path) as store:
@@ -162,9 +174,46 @@ def test_a_job_is_written_down(ledger: Ledger) -> None:
     with clock("2026-03-10 12:00:00"):
         ledger.once(Every(minutes=5))
     stamped = "2026-03-10T12:00:00Z"
-    assert ledger.state() == {"started": stamped, "finished": stamped, "error": None}
+    assert ledger.state() == {
+        "started": stamped,
+        "finished": stamped,
+        "error": None,
+        "succeeded": stamped,
+        "failures": 0,
+        "next": "2026-03-10T12:05:00Z",
+        "minutes": 5,
+    }
     assert ledger.slots == [None]
     assert ledger.rows() == []
+
+
+def test_failures_in_a_row_are_counted_and_tried_again_soon(ledger: Ledger) -> None:
+    with clock("2026-03-10 12:00:00"):
+        assert not ledger.once(Every(minutes=600))
+    ledger.fault = StoreError("the disk is full")
+    for minute in (10, 20):
+        with clock(f"2026-03-10 12:{minute}:00"):
+            assert ledger.once(Every(minutes=600))
+    state = ledger.state()
+    assert (state["error"], state["failures"]) == ("the disk is full", 2)
+    assert state["succeeded"] == "2026-03-10T12:00:00Z"
+    assert state["next"] == "2026-03-10T12:35:00Z"
+    ledger.fault = None
+    with clock("2026-03-10 12:35:00"):
+        ledger.once(Every(minutes=600))
+    assert ledger.state()["failures"] == 0
+
+
+@pytest.mark.parametrize("back", [1, 25, 24 * 40])
+def test_a_clock_that_is_set_back_brings_no_slot_twice(ledger: Ledger, back: int) -> None:
+    ledger.start("2026-03-08 12:00:00")
+    now = utc("2026-03-10 07:00:00")
+    for moment in (now, now - timedelta(hours=back), now, now + timedelta(hours=24)):
+        with time_machine.travel(moment, tick=False):
+            ledger.once(daily())
+            ledger.once(daily())
+    assert len(ledger.slots) == len(set(ledger.slots))
+    assert {date(2026, 3, 10), date(2026, 3, 11)} <= set(ledger.slots)
 
 
 def test_nothing_is_made_up_from_before_the_first_start(ledger: Ledger) -> None:
@@ -214,10 +263,15 @@ def test_a_job_that_fails_is_written_down_and_tried_again(
 def test_a_job_that_is_stopped_is_tried_again(ledger: Ledger) -> None:
     ledger.start("2026-03-10 06:00:00")
     with clock("2026-03-10 07:00:00"):
-        ledger.stop.set()
+        stop = ledger.pulse.stop
+        ledger.meanwhile = stop.set
         ledger.once(daily())
         assert ledger.rows()[1:] == [("2026-03-10", "failed", "stopped")]
-        ledger.stop.clear()
+        assert ledger.state()["failures"] == 0
+        ledger.once(daily())
+        assert ledger.slots == [date(2026, 3, 10)], "it began although the daemon ends"
+        stop.clear()
+        ledger.meanwhile = lambda: None
         ledger.once(daily())
     assert ledger.rows()[1:] == [("2026-03-10", "done", None)]
 
@@ -228,7 +282,7 @@ def test_a_store_that_cannot_be_opened_is_logged(
     def broken() -> Store:
         raise StoreError("the disk is full")
 
-    run_job(ledger.job(Every(minutes=1)), broken, ledger.stop)
+    run_job(ledger.job(Every(minutes=1)), broken, ledger.pulse)
     assert "work could not run: the disk is full" in caplog.text
     assert ledger.slots == []
 
@@ -236,16 +290,21 @@ def test_a_store_that_cannot_be_opened_is_logged(
 # -- the daemon
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "WATCH_SECONDS", 0.01)
+
+
 @contextmanager
-def running(jobs: list[Job], path: Path) -> Iterator[threading.Event]:
-    """The daemon in a thread of its own, stopped at the end."""
-    stop = threading.Event()
+def running(jobs: list[Job], path: Path) -> Iterator[list[Ending]]:
+    """The daemon in a thread of its own, stopped at the end; yields a list for how it ended."""
+    stop, endings = threading.Event(), list[Ending]()
     thread = threading.Thread(
-        target=run_forever, args=(jobs, lambda: Store(path)), kwargs={"stop": stop}
+        target=lambda: endings.append(run_forever(jobs, lambda: Store(path), stop=stop))
     )
     thread.start()
     try:
-        yield stop
+        yield endings
     finally:
         stop.set()
         thread.join(PATIENCE)
@@ -287,7 +346,7 @@ def test_everything_runs_at_once_and_ends_on_stop(tmp_path: Path) -> None:
     assert len(slots) == len(set(slots))
     with Store(path) as store:
         keys = [row["key"] for row in store.rows("SELECT key FROM state ORDER BY key")]
-        assert keys == ["job:often", "job:once"], "a heartbeat outlives the daemon"
+        assert keys == ["job:often", "job:once", "started"], "a heartbeat outlives the daemon"
         assert store.value("SELECT count(*) FROM job_runs WHERE status = 'done'") == len(slots) + 1
 
 
@@ -356,3 +415,127 @@ def test_a_long_job_ends_early_on_stop(tmp_path: Path) -> None:
     with Store(path) as store:
         state = json.loads(store.value("SELECT value FROM state WHERE key = 'job:long'"))
     assert state["error"] == "stopped"
+
+
+def test_jobs_of_an_older_configuration_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "listener.db"
+    with Store(path) as store, store.write() as connection:
+        connection.execute("INSERT INTO state VALUES ('job:collect:gone', '{}')")
+    job, ran, _ = announcing("work", Every(minutes=1000))
+    with running([job], path):
+        assert ran.wait(PATIENCE)
+    with Store(path) as store:
+        keys = [row["key"] for row in store.rows("SELECT key FROM state WHERE key GLOB 'job:*'")]
+    assert keys == ["job:work"]
+
+
+def test_jobs_that_hang_hold_up_no_other(tmp_path: Path) -> None:
+    """Not even more of them than a pool of threads usually has."""
+    release = threading.Event()
+
+    def hang(_: Store, __: datetime, ___: Callable[[int], None], ____: date | None) -> None:
+        release.wait(PATIENCE)
+
+    good, ran, _ = announcing("good", Every(minutes=1000))
+    jobs = [Job(name=f"hangs {n}", when=Every(minutes=1000), run=hang) for n in range(15)]
+    with running([*jobs, good], tmp_path / "listener.db"):
+        assert ran.wait(PATIENCE)
+        release.set()
+
+
+def test_a_job_that_never_ends_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "GRACE_SECONDS", 0.05)
+    began, release = threading.Event(), threading.Event()
+
+    def hang(_: Store, __: datetime, ___: Callable[[int], None], ____: date | None) -> None:
+        began.set()
+        release.wait(PATIENCE)
+
+    with running([Job(name="hangs", when=Every(minutes=1000), run=hang)], tmp_path / "a.db") as end:
+        assert began.wait(PATIENCE)
+    release.set()
+    assert end == [Ending(left=("hangs",))]
+
+
+def test_a_scheduler_that_dies_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scheduler, "DEAD_SECONDS", 0.2)
+
+    job, ran, _ = announcing("work", Every(minutes=1000))
+    # Its thread ends without a word, as it does when its store of jobs raises something odd.
+    monkeypatch.setattr(BackgroundScheduler, "_main_loop", lambda _: None)
+    stop = threading.Event()
+    monkeypatch.setattr(scheduler, "_heed", lambda _: None)
+    ending = run_forever([job], lambda: Store(tmp_path / "listener.db"), stop=stop)
+    assert ending == Ending(died=True)
+    assert stop.is_set()
+    assert not ran.is_set()
+    assert "no sign of life" in caplog.text
+
+
+def test_a_heartbeat_that_cannot_be_written_is_not_the_death_of_the_scheduler(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pulse = Pulse(beat=0.0)
+
+    def full() -> Store:
+        raise StoreError("the disk is full")
+
+    scheduler._beat(full, pulse)
+    assert pulse.beat > 0
+    assert "heartbeat could not be written: the disk is full" in caplog.text
+
+
+# -- clocks that jump
+
+
+def test_what_was_missed_is_due_once_and_from_now() -> None:
+    often = scheduler._Often(60)
+    now = utc("2026-03-10 12:00:00")
+    assert often.get_next_fire_time(None, now) == now
+    assert often.get_next_fire_time(now, now) == now + timedelta(seconds=60)
+    years = now + timedelta(days=366 * 30)
+    assert often.get_next_fire_time(now, years) == years + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24 * 365 * 50])
+def test_a_clock_that_jumps_makes_jobs_neither_starve_nor_burst(
+    tmp_path: Path, hours: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The job of 3 s goes on within seconds; that of 10 minutes runs at most once more."""
+    ticks, rare = threading.Semaphore(0), list[datetime]()
+
+    def tick(_: Store, __: datetime, ___: Callable[[int], None], ____: date | None) -> None:
+        ticks.release()
+
+    def seldom(_: Store, now: datetime, ___: Callable[[int], None], ____: date | None) -> None:
+        rare.append(now)
+
+    jobs = [
+        Job(name="often", when=Every(minutes=0.01), run=tick),
+        Job(name="seldom", when=Every(minutes=10), run=seldom),
+    ]
+    with (
+        time_machine.travel(utc("2026-03-10 12:00:00")) as traveller,
+        running(jobs, tmp_path / "listener.db"),
+    ):
+        assert ticks.acquire(timeout=PATIENCE)
+        traveller.shift(timedelta(hours=hours))
+        for _ in range(4):
+            assert ticks.acquire(timeout=PATIENCE), "it waits for the old time to come again"
+    assert 1 <= len(rare) <= 2
+    assert "the clock was set" in caplog.text
+
+
+def test_times_move_along_with_a_clock_that_was_set_back() -> None:
+    plan = BackgroundScheduler(timezone=UTC)
+    now = utc("2026-03-10 12:00:00")
+    plan.add_job(print, scheduler._Often(600), id="a", next_run_time=now + timedelta(minutes=5))
+    plan.start(paused=True)
+    move(plan, timedelta(hours=-1))
+    (job,) = plan.get_jobs()
+    assert job.next_run_time == now + timedelta(minutes=-55)
+    plan.shutdown()

@@ -54,7 +54,7 @@ def test_migrations_are_applied_once(path: Path) -> None:
     with Store(path) as store:
         assert structure(store) == first
         assert keys(store) == ["kept"]
-        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 3
+        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 4
         assert store.value("PRAGMA journal_mode") == "wal"
         assert store.value("PRAGMA foreign_keys") == 1
         assert store.value("PRAGMA synchronous") == 2
@@ -82,7 +82,7 @@ def test_a_file_may_be_opened_by_many_at_once(path: Path) -> None:
     assert faults == []
     with Store(path) as store:
         assert len(keys(store)) == 6
-        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 3
+        assert store.value("SELECT count(*) FROM _sqlite_migrations") == 4
 
 
 def test_alerts_of_the_first_version_are_kept(path: Path) -> None:

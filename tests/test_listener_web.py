@@ -21,10 +21,10 @@ import pytest
 from builders import NOW, RECIPIENTS, at, config
 from selectolax.lexbor import LexborHTMLParser
 
-from listener import web
-from listener.links import CHOICES, FORM_LIFE, LINK_LIFE, Purpose, Signer
+from listener import web, web_page
+from listener.links import CHOICES, FORM_LIFE, LINK_LIFE, Judged, Signer
 from listener.store import Store, StoreError, stamp
-from listener.web import Site, application, told_health
+from listener.web import Site, application
 from listener.web_texts import TEXTS, preferred
 
 ANA, BEN = "ana@example.com", "ben@example.com"  # Ana reads Spanish, Ben English
@@ -41,7 +41,7 @@ class Visitor:
     now: datetime = NOW
     config: Any = field(default_factory=config)
 
-    def link(self, purpose: Purpose = "feedback", number: int = ALERT, of: str = BEN) -> str:
+    def link(self, purpose: Judged = "feedback", number: int = ALERT, of: str = BEN) -> str:
         return f"/{purpose}/{SIGNER.link(purpose, number, of, now=NOW)}"
 
     async def _send(self, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
@@ -165,7 +165,7 @@ def test_it_shows_the_post_and_asks_in_the_language_of_the_reader(visitor: Visit
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("purpose", ["feedback", "audit"])
-def test_looking_changes_nothing(visitor: Visitor, method: str, purpose: Purpose) -> None:
+def test_looking_changes_nothing(visitor: Visitor, method: str, purpose: Judged) -> None:
     number = ALERT if purpose == "feedback" else AUDIT
     link = visitor.link(purpose, number)
     before = visitor.content()
@@ -177,7 +177,7 @@ def test_looking_changes_nothing(visitor: Visitor, method: str, purpose: Purpose
 
 def test_looking_cannot_change_anything(visitor: Visitor) -> None:
     with (
-        web._reading(visitor.database) as store,
+        web_page.reading(visitor.database) as store,
         pytest.raises(StoreError, match="attempt to write a readonly database"),
         store.write() as connection,
     ):
@@ -332,7 +332,7 @@ def test_who_gets_no_mail_any_more_cannot_judge(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("purpose", ["feedback", "audit"])
-def test_a_post_that_was_erased_leaves_nothing_to_judge(visitor: Visitor, purpose: Purpose) -> None:
+def test_a_post_that_was_erased_leaves_nothing_to_judge(visitor: Visitor, purpose: Judged) -> None:
     link = visitor.link(purpose, ALERT if purpose == "feedback" else AUDIT, of=ANA)
     form = visitor.form(link)
     visitor.change("DELETE FROM mentions")
@@ -407,7 +407,7 @@ def test_a_body_without_an_end_is_given_up(
         yield b"choice="
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(web, "_FORM_SECONDS", 0.01)
+    monkeypatch.setattr(web_page, "_FORM_SECONDS", 0.01)
     response = visitor.post(visitor.link(), content=never(), headers=FORM)
     assert response.status_code == 408
     assert "Nothing was stored" in shown(response)
@@ -520,46 +520,21 @@ def test_nothing_personal_is_logged(visitor: Visitor, caplog: pytest.LogCaptureF
     assert told == ["feedback 12 was judged"]
 
 
-def test_health_tells_of_the_daemon_and_of_its_runs(visitor: Visitor) -> None:
-    assert visitor.get("/-/health").status_code == 503
+def test_health_is_told_to_programs_without_texts(visitor: Visitor) -> None:
+    stopped = visitor.get("/-/health")
+    assert (stopped.status_code, stopped.json()["status"]) == (503, "stopped")
     visitor.change("INSERT INTO state VALUES ('heartbeat', ?)", stamp(NOW))
     visitor.change(
-        "INSERT INTO state VALUES ('job:analyse', ?)",
-        f'{{"started": "x", "finished": "{stamp(NOW)}", "error": null}}',
-    )
-    runs = (
         "INSERT INTO runs (source, query, started_at, status, pages, returned, kept, new, warnings,"
-        " error) VALUES (?, '', ?, ?, 1, 1, 1, 1, 0, ?)"
+        " error) VALUES ('import:/private/ana.csv', '', ?, 'failed', 1, 1, 1, 1, 0, 'private')",
+        stamp(NOW),
     )
-    visitor.change(runs, "rss", stamp(NOW), "done", None)
-    visitor.change(runs, "import:/private/ana/posts.csv", stamp(NOW), "failed", "private words")
-    response = visitor.get("/-/health")
-    assert response.status_code == 200
-    assert response.json() == {
-        "status": "ok",
-        "scheduler": {"state": "running", "note": f"heard of at {stamp(NOW)}"},
-        "waiting": {"analysis": 0, "messages": 0},
-        "sources": {"rss": "done"},
-        "jobs": {"analyse": {"done": True, "ended": stamp(NOW)}},
-    }
-    visitor.change(runs, "rss", stamp(NOW), "failed", "private words")
-    response = visitor.get("/-/health")
-    assert response.status_code == 200
-    assert response.json()["status"] == "degraded"
-    assert "private" not in response.text
-    visitor.now = NOW + timedelta(hours=1)
-    assert visitor.get("/-/health").status_code == 503
-    assert visitor.get("/-/health").json()["status"] == "stopped"
-
-
-def test_a_job_that_ended_badly_degrades_health_without_its_text() -> None:
-    rows = [
-        {"what": "scheduler", "value": "running", "note": ""},
-        {"what": "job digest", "value": "private words", "note": "ended 2026-03-10T12:00:00Z"},
-    ]
-    told = told_health(rows)
-    assert told["status"] == "degraded"
-    assert told["jobs"] == {"digest": {"done": False, "ended": "2026-03-10T12:00:00Z"}}
+    before = visitor.content()
+    well = visitor.get("/-/health")
+    assert (well.status_code, well.json()["status"]) == (200, "ok")
+    assert well.headers["content-type"] == "application/json"
+    assert "private" not in well.text
+    assert visitor.content() == before
 
 
 def test_both_languages_have_the_same_texts_with_the_same_gaps() -> None:

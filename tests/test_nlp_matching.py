@@ -337,6 +337,59 @@ def test_many_matches_in_a_long_text(matcher: Matcher) -> None:
     assert len(matcher.match([text])[0]) == 5_200
 
 
+MERCURY = Matcher(
+    [
+        Term("Mercury", "brand", "Mercury"),
+        Term("#mercury", "brand", "Mercury"),
+        Term("@mercuryboats", "brand", "Mercury"),
+        Term("mercury.example/shop", "brand", "Mercury"),
+        Term("Mercury", "competitor", "Mercury Bank"),
+    ],
+    exclusions={("brand", "Mercury"): ("mercury poisoning",)},
+    requirements={("brand", "Mercury"): ("engine", "boat"), ("category", "none"): ()},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("My Mercury is in the shop", []),
+        ("Mercury engine", []),
+        ("A Mercury engine for my boat", ["Mercury"]),
+        # Required words are everyday words: plurals, any case, any place, compound hashtags.
+        ("BOATS need ENGINES. I have a Mercury", ["Mercury"]),
+        ("#BoatLife with a Mercury engine", ["Mercury"]),
+        ("A Mercury engin for my boat", []),
+        ("steamboat engine by Mercury", []),
+        ("#mercury", []),
+        ("#mercury engine, old boat", ["#mercury"]),
+        # Accounts and addresses mean nothing else.
+        ("@mercuryboats help", ["@mercuryboats"]),
+        ("see https://mercury.example/shop/1", ["mercury.example/shop"]),
+        # Exclusions still count.
+        ("mercury poisoning from a boat engine", []),
+    ],
+)
+def test_a_name_counts_only_with_the_words_it_requires(text: str, found: list[str]) -> None:
+    spans = MERCURY.match([text])[0]
+    assert [span.term for span in spans if span.name == "Mercury"] == found
+
+
+def test_what_one_entity_requires_is_nothing_to_another() -> None:
+    found = MERCURY.match(["Mercury, boat", "Mercury, boat and engine"])
+    assert [[span.name for span in spans] for spans in found] == [
+        ["Mercury Bank"],
+        ["Mercury", "Mercury Bank"],
+    ]
+
+
+def test_required_words_keep_their_accents_when_they_are_short() -> None:
+    matcher = Matcher(
+        [Term("Aurora", "brand", "Aurora")], requirements={("brand", "Aurora"): ("té",)}
+    )
+    assert [bool(spans) for spans in matcher.match(["Aurora Té", "Aurora te veo"])] == [True, False]
+
+
 def test_importing_loads_no_spacy() -> None:
     check = "import sys, nlp.matching; sys.exit('spacy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
