@@ -1,16 +1,20 @@
 """Take the pictures of e-mails in docs/images: `python docs/pictures.py`. It needs Chromium.
 
-Pages of tests/golden are shown as a mail program shows them that loads no images, light and dark:
-600 pixels wide, and 375 as on a phone.
+Alerts of tests/golden are shown as a mail program shows them that loads no images, digests of
+tests/digests_written.py with their charts; light and dark, 600 pixels wide, and 375 as on a phone.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageChops
+
+from listener.envelope import preview_html
+from listener.messages import render_digest
 
 ROOT = Path(__file__).parents[1]
 PICTURES = (
@@ -18,13 +22,15 @@ PICTURES = (
     ("alert-es-phone", "alert-plain-es", 375),
 )
 """Name of the picture, of the page, and its width."""
+DIGESTS = (("digest-en", "en", 600), ("digest-es-phone", "es", 375))
+"""Name of the picture, language and width."""
 SCHEMES = {"": 1, "-dark": 0}
 """End of the name, and what Chromium calls it."""
 _TALL = 3_000
-_COLOURS = 24
+_COLOURS = 48
 
 
-def picture(page: Path, width: int, scheme: int) -> Image.Image:
+def picture(page: Path, width: int, scheme: int, *, images: bool) -> Image.Image:
     """`page` as it is seen, cut off below its last line."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -38,7 +44,7 @@ def picture(page: Path, width: int, scheme: int) -> Image.Image:
             [
                 *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 f"--user-data-dir={folder / 'profile'}",
-                f"--blink-settings=preferredColorScheme={scheme},imagesEnabled=false",
+                f"--blink-settings=preferredColorScheme={scheme},imagesEnabled={str(images).lower()}",
                 f"--window-size={max(width, 500)},{_TALL}",
                 f"--screenshot={folder / 'shot.png'}",
                 (folder / "frame.html").as_uri(),
@@ -53,12 +59,26 @@ def picture(page: Path, width: int, scheme: int) -> Image.Image:
     return shot.crop((0, 0, width, min((box[3] if box else 0) + 24, _TALL)))
 
 
+def take(page: Path, name: str, width: int, *, images: bool) -> None:
+    """Write the pictures of a page, light and dark."""
+    for end, scheme in SCHEMES.items():
+        shot = picture(page, width, scheme, images=images)
+        shot.quantize(_COLOURS).save(ROOT / f"docs/images/{name}{end}.png", optimize=True)
+
+
 def main() -> None:
     """Write every picture."""
     for name, page, width in PICTURES:
-        for end, scheme in SCHEMES.items():
-            shot = picture(ROOT / f"tests/golden/{page}.html", width, scheme)
-            shot.quantize(_COLOURS).save(ROOT / f"docs/images/{name}{end}.png", optimize=True)
+        take(ROOT / f"tests/golden/{page}.html", name, width, images=False)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from digests_written import DIGESTS as WRITTEN
+
+    for name, language, width in DIGESTS:
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder, "digest.html")
+            rendered = render_digest(WRITTEN["small"], language=language)
+            page.write_text(preview_html(rendered), encoding="utf-8")
+            take(page, name, width, images=True)
 
 
 if __name__ == "__main__":
