@@ -43,8 +43,9 @@ class Transient(ConnectorError):
 class Query:
     """What to look for: a text with any of `any_of`, all of `all_of` and none of `none_of`.
 
-    A term of several words is a phrase. `langs` are ISO 639-1 codes (none: any language);
-    `not_authors` are handles or author ids whose posts are left out.
+    A term of several words is a phrase; in `all_of`, "boat|barco" is either of the two. `langs` are
+    ISO 639-1 codes (none: any language); `not_authors` are handles or author ids whose posts are
+    left out.
     """
 
     name: str

@@ -214,7 +214,10 @@ def _shared(query: Query, dialect: Dialect, fixed: Sequence[Clause]) -> Iterable
     # These are in any language, whatever that of the terms; a plural that is none finds nothing.
     langs = ("en", "es") if dialect.plurals else ()
     for term in once(query.all_of):
-        syntax = dialect.all_of(_with_plurals(term, langs, ()))
+        alike = once(term.split("|"))
+        spellings = [form for one in alike for form in _with_plurals(one, langs, ())]
+        # A site that is asked one term a search knows no "or".
+        syntax = None if len(alike) > 1 and dialect.most == 1 else dialect.all_of(spellings)
         yield Clause(part="all_of", text=term, syntax=syntax)
     for name in once(query.not_authors):
         yield Clause(part="not_authors", text=name, syntax=dialect.not_author(name))

@@ -27,6 +27,7 @@ from .config_errors import (
     syntax_fault,
 )
 from .config_fields import (
+    Alternatives,
     Days,
     Email,
     FilePath,
@@ -76,10 +77,10 @@ class Named(Section):
     name: Phrase = Field(description="Name, as it stands in mails, tables and charts.")
     hashtags: tuple[Hashtag, ...] = Field((), description="Hashtags, with or without #.")
     exclude: Phrases = Field((), description="Phrases that look alike and mean something else.")
-    require_all: Phrases = Field(
+    require_all: Alternatives = Field(
         (),
         description="Everyday words that a post has to hold too, every one of them, to be about "
-        "it; posts that name an account or address of it need none.",
+        'it; of "boat|barco" one is enough. Posts that name an account or address of it need none.',
     )
     description: Text | None = Field(
         None, description="What it is, for a name that is also a common word, in people's words."

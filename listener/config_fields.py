@@ -119,6 +119,12 @@ def _phrase(text: str) -> str:
     return text
 
 
+def _either(text: str) -> str:
+    for one in text.split("|"):
+        _phrase(one)
+    return text
+
+
 def _handle(text: str) -> str:
     if not _HANDLE.match(text):
         raise refused("is not a handle", 'write one such as "@lumora", without spaces')
@@ -194,6 +200,8 @@ Url = Annotated[Text, AfterValidator(_url)]
 PageUrl = Annotated[Url, AfterValidator(_page)]
 Phrase = Annotated[Text, AfterValidator(_phrase)]
 Phrases = tuple[Phrase, ...]
+Alternatives = tuple[Annotated[Text, AfterValidator(_either)], ...]
+"""Phrases, or several with | between them of which any will do."""
 Account = Annotated[Text, AfterValidator(_account)]
 Handle = Annotated[Text, AfterValidator(_handle)]
 Hashtag = Annotated[Text, AfterValidator(_hashtag)]

@@ -158,7 +158,7 @@ class Matcher:
     ("luma fusion" for "Luma") cancels the matches it touches; any other phrase, wherever it occurs,
     cancels every match of that entity in the text. `requirements` maps it to words that the text
     has to hold too, each of them somewhere, for a match that is no @handle and no address to count;
-    they are found as words of a category are. Raises BadTerm.
+    they are found as words of a category are, and of "boat|barco" one is enough. Raises BadTerm.
     """
 
     def __init__(
@@ -174,12 +174,14 @@ class Matcher:
         patterns = [pattern for term in terms for pattern in _term_patterns(term)]
         patterns += _exclusion_patterns(patterns, exclusions or {})
         self._required = {
-            entity: {*words} for entity, words in (requirements or {}).items() if words
+            entity: [{one.strip() for one in word.split("|")} for word in words]
+            for entity, words in (requirements or {}).items()
+            if words
         }
         patterns += [
             _Pattern(entity, term, words, cased=_cased(term), required=True)
             for entity, required in self._required.items()
-            for term in required
+            for term in {one for alike in required for one in alike}
             for words in _variants(term)
         ]
         self._known = _word_classes(patterns)
@@ -254,11 +256,12 @@ class Matcher:
                     doubt = pattern.entity in self._required and not pattern.sure
                     span = Span(*pattern.entity, pattern.term, start, end)
                     (doubtful if doubt else spans).append(span)
-        spans += [
-            span
-            for span in doubtful
-            if self._required[span.kind, span.name] == there.get((span.kind, span.name))
-        ]
+        met = {
+            entity
+            for entity, words in there.items()
+            if not any(alike.isdisjoint(words) for alike in self._required[entity])
+        }
+        spans += [span for span in doubtful if (span.kind, span.name) in met]
         return _longest_of_each(_without(spans, barred))
 
     def _tokens(self, text: str, folded: str, origins: list[int] | None) -> Iterator[_Token]:

@@ -405,3 +405,11 @@ def test_hacker_news_is_searched_for_words_alone() -> None:
 def test_limits_are_those_of_the_platforms() -> None:
     assert (x_query.LIMIT, reddit_query.LIMIT) == (512, 512)
     assert (utf16_units("é☕👩"), utf8_bytes("é☕👩")) == (4, 9)
+
+
+def test_of_alternatives_a_site_is_asked_for_either_where_it_can() -> None:
+    query = replace(QUERY, any_of=("Mercury",), all_of=("boat|barco",))
+    assert x(query).searches == ("(Mercury) -is:retweet (boat OR boats OR barco OR barcos)",)
+    for compiler in (bluesky_query.compile_query, mastodon_query.compile_search):
+        (clause,) = [one for one in compiler(query).clauses if one.part == "all_of"]
+        assert (clause.text, clause.syntax) == ("boat|barco", None)

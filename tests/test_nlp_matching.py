@@ -383,6 +383,13 @@ def test_what_one_entity_requires_is_nothing_to_another() -> None:
     ]
 
 
+def test_of_required_words_with_a_bar_between_them_one_is_enough() -> None:
+    wants = {("brand", "Mercury"): ("boat | barco", "engine|motor fueraborda")}
+    matcher = Matcher([Term("Mercury", "brand", "Mercury")], requirements=wants)
+    texts = ["a boat, a Mercury engine", "Mercury: motor fueraborda para barcos", "Mercury boat"]
+    assert [bool(spans) for spans in matcher.match(texts)] == [True, True, False]
+
+
 def test_required_words_keep_their_accents_when_they_are_short() -> None:
     matcher = Matcher(
         [Term("Aurora", "brand", "Aurora")], requirements={("brand", "Aurora"): ("té",)}
