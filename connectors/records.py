@@ -29,6 +29,8 @@ from .zstd import ZstdFile
 
 MAX_RECORD = 20 * 2**20
 """Bytes of one record; a longer line is skipped."""
+MAX_BLANK = 100_000
+"""Blank lines one after the other; nobody writes more, and millions would only take time."""
 MAX_FIELD = 1_000_000
 """Characters of one value of a table; more means that a quote was never closed."""
 
@@ -60,6 +62,7 @@ DAMAGE = (
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=finite)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _T = TypeVar("_T")
+_BLANK = (b"\n", b"\r\n")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f"))
 
 
@@ -324,9 +327,16 @@ def _feed(ahead: deque[_Line], lines: Iterator[_Line], used: list[_Line]) -> Ite
 def _lines(stream: IO[bytes], start: Place) -> Iterator[_Line]:
     stream.seek(start.at)
     at, number = start.at, start.line
+    blank = 0
     while data := _read_line(stream, number):
         number += 1
         size = len(data)
+        blank = blank + 1 if data in _BLANK else 0
+        if blank > MAX_BLANK:
+            raise BadConfig(
+                f"more than {MAX_BLANK:,} blank lines before line {number}; what stands before "
+                "them was read. Remove them"
+            )
         text: str | None = None
         notes: tuple[str, ...] = ()
         if size > MAX_RECORD:

@@ -720,3 +720,14 @@ def test_repeated_ids_are_counted_over_all_pages(tmp_path: Path) -> None:
         "r.jsonl: with an id that came before: 1 (line 10)",
     ]
     assert len(ids(pages)) == 10
+
+
+def test_millions_of_blank_lines_are_given_up(tmp_path: Path) -> None:
+    post = json.dumps({"id": "1", "text": "one", "date": DATE}).encode()
+    some = put(tmp_path / "some.jsonl", post + b"\n" * 100_001 + post.replace(b"one", b"two"))
+    assert [mention.text for mention in given_by(collect(open_file(some))[0])] == ["one", "two"]
+    many = JsonLines(put(tmp_path / "many.jsonl", post + b"\n" * 200_000 + post))
+    pages = many.collect(None, None, budget=FREE, now=NOW)
+    assert [mention.text for mention in next(pages).mentions] == ["one"]
+    with pytest.raises(BadConfig, match="more than 100,000 blank lines before line 100002"):
+        next(pages)
