@@ -217,7 +217,8 @@ def _shared(query: Query, dialect: Dialect, fixed: Sequence[Clause]) -> Iterable
         alike = once(term.split("|"))
         spellings = [form for one in alike for form in _with_plurals(one, langs, ())]
         # A site that is asked one term a search knows no "or".
-        syntax = None if len(alike) > 1 and dialect.most == 1 else dialect.all_of(spellings)
+        askable = len(alike) == 1 or (alike and dialect.most != 1)
+        syntax = dialect.all_of(spellings) if askable else None
         yield Clause(part="all_of", text=term, syntax=syntax)
     for name in once(query.not_authors):
         yield Clause(part="not_authors", text=name, syntax=dialect.not_author(name))

@@ -174,7 +174,7 @@ class Matcher:
         patterns = [pattern for term in terms for pattern in _term_patterns(term)]
         patterns += _exclusion_patterns(patterns, exclusions or {})
         self._required = {
-            entity: [{one.strip() for one in word.split("|")} for word in words]
+            entity: [{one.strip() for one in word.split("|") if one.strip()} for word in words]
             for entity, words in (requirements or {}).items()
             if words
         }

@@ -413,3 +413,9 @@ def test_of_alternatives_a_site_is_asked_for_either_where_it_can() -> None:
     for compiler in (bluesky_query.compile_query, mastodon_query.compile_search):
         (clause,) = [one for one in compiler(query).clauses if one.part == "all_of"]
         assert (clause.text, clause.syntax) == ("boat|barco", None)
+        assert compiler(replace(query, all_of=("|",))).searches
+
+
+def test_a_bar_with_a_word_on_one_side_only_is_that_word() -> None:
+    query = replace(QUERY, any_of=("Mercury",), all_of=("boat|",))
+    assert x(query).searches == ("(Mercury) -is:retweet (boat OR boats)",)
