@@ -36,6 +36,7 @@ def command(folder: Path, seed: int, *, kills: int) -> Report:
     with (folder / "log.txt").open("wb") as log:
         for _ in range(kills):
             daemon = subprocess.Popen([*_COMMAND, "run"], cwd=folder, env=environment, stderr=log)
+            # How long it lives before it is killed.
             time.sleep(dice.uniform(1, 15))
             early += daemon.poll() is not None
             daemon.kill()

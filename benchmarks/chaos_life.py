@@ -179,6 +179,7 @@ def _kill_later(child: int, board: Board, kill: Kill) -> None:
     while board.get("step") < kill.step:
         if _gone(child):
             return
+        # The step is in shared memory, on which nothing can wait; the child ends it, too.
         time.sleep(0.001)
     until = time.monotonic() + kill.count / 1000
     while time.monotonic() < until:

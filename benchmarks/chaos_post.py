@@ -324,6 +324,7 @@ def _poll(path: Path, stop: Event, answer: Connection) -> None:
                     connection.execute("BEGIN IMMEDIATE")
                     break
                 except sqlite3.OperationalError:
+                    # Asked again at once, since how long the lock is held is what is measured.
                     time.sleep(0.0005)
             waits.append(time.monotonic() - begun)
             connection.execute("ROLLBACK")
