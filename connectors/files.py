@@ -25,7 +25,7 @@ from .base import (
     Query,
     Transient,
 )
-from .mapping import Mapped, OddRecord, check_columns, names_field, to_mentions
+from .mapping import FIELDS, Mapped, OddRecord, check_columns, names_field, to_mentions
 from .records import (
     Place,
     Record,
@@ -248,17 +248,29 @@ def check_header(columns: Sequence[str], mapping: Mapping[str, str]) -> None:
     # A first line that is a post is not repeated in an error.
     if any(len(column) > 40 for column in columns):
         raise BadConfig("the first line is not a header; put the names of the columns there")
-    named = f"columns: {', '.join(filter(None, columns))}"
+    named = f"columns: {', '.join(_shown(*one) for one in enumerate(columns, start=1) if one[1])}"
     if not all(map(_NAME.fullmatch, filter(None, columns))):
         named = f"{len(columns)} columns, named in the first line"
     for name, column in mapping.items():
         if column not in columns:
-            near = difflib.get_close_matches(column, filter(_NAME.fullmatch, columns), n=1)
+            near = difflib.get_close_matches(column, filter(_is_name, columns), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadConfig(f"--map {name}={column}: no such column{hint} ({named})")
     readable = any(names_field(column, name) for column in columns for name in ("text", "title"))
     if not readable and not {"text", "title"} & mapping.keys():
         raise BadConfig(f"no column is known to hold the text; add --map text=COLUMN ({named})")
+
+
+def _is_name(column: str) -> bool:
+    """Whether a cell of the header is one word or a name we know: no piece of a post."""
+    if _NAME.fullmatch(column) is None:
+        return False
+    return " " not in column or any(names_field(column, name) for name in FIELDS)
+
+
+def _shown(number: int, column: str) -> str:
+    """A column as an error calls it: a header that lost its end may go on with a post."""
+    return column if _is_name(column) else f"column {number} ({len(column)} characters)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,6 +310,12 @@ def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
     return path
 
 
+def test_a_piece_of_a_post_in_the_header_of_a_sheet_is_not_repeated(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", Hoja=[["id", "me encanta esta"], ["1", "hola"]])
+    with pytest.raises(BadConfig, match=r"\(columns: id, column 2 \(15 characters\)\)"):
+        list(open_file(path).collect(None, None, budget=Budget(), now=NOW))
+
+
 def test_a_spreadsheet_is_read_sheet_by_sheet(tmp_path: Path) -> None:
     path = workbook(
         tmp_path / "Encuesta mayo.xlsx",

@@ -279,6 +279,16 @@ def test_a_table_without_header_is_not_repeated_in_the_error(tmp_path: Path) -> 
         read(path, mapping={"text": "buena"})
 
 
+def test_a_header_that_goes_on_with_a_post_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,Created At,tquiero otra cafetera,likes\n1,2024-05-06,hola,3\n")
+    shown = r"\(columns: id, Created At, column 3 \(21 characters\), likes\)"
+    with pytest.raises(BadConfig, match=rf"add --map text=COLUMN {shown}"):
+        read(path)
+    with pytest.raises(BadConfig, match=rf"text=otra cafetera: no such column {shown}"):
+        read(path, mapping={"text": "otra cafetera"})
+
+
 def test_words_in_place_of_a_kind_are_not_repeated() -> None:
     record = {"$type": "I love it", "text": "hola"}
     item = {"uri": "at://did:plc:a/app.bsky.feed.post/a", "record": record}
