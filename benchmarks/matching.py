@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from time import perf_counter
 
-from nlp.matching import KINDS, Matcher, Term
+from nlp.matching import Matcher
+from nlp.patterns import KINDS, Term
 
 POSTS = 20_000
 SYLLABLES = (

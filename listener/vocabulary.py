@@ -12,7 +12,7 @@ from itertools import chain
 from urllib.parse import urlsplit
 
 from connectors.base import Query
-from nlp.matching import Term, is_sure
+from nlp.patterns import Term, is_sure
 from nlp.relevance import Sense
 
 from .config import Category, Config, Kind, Product

@@ -11,7 +11,8 @@ What counts as the same word
   brands and competitors as written, with or without "'s", or with "s'" and a capital ("Lumoras'").
 - A name with a word of seven or more letters also matches with one letter of that word missing,
   added, changed or swapped with its neighbour (never the first letter), unless the result is a word
-  of another term or could be two names. Category words and handles are never guessed.
+  of another term, a common word of English or Spanish, or could be two names. Category words and
+  handles are never guessed.
 - Names of at most three characters with fewer than two digits ("HP", "3M") match only in their
   written case, or as a whole @handle or #hashtag. Category words that short ("TV", "té") match in
   any case, with accents as written. So do codes of one letter or of an everyday word with a space
@@ -25,71 +26,35 @@ What counts as the same word
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .base import NlpError
-from .words import (
-    as_written,
-    compact,
-    compounds,
-    fold,
-    inflections,
-    is_code,
-    one_edit,
-    original,
-    shortened,
+from .common import common_words
+from .patterns import (
+    LINK_MARK,
+    LONG,
+    STOP,
+    TOKEN,
+    WORD,
+    Entity,
+    Pattern,
+    Term,
+    exclusion_patterns,
+    guess_index,
+    requirement_patterns,
+    term_patterns,
+    word_classes,
 )
-
-KINDS = ("brand", "product", "competitor", "category")
-INFLECTED = ("product", "category")
-LONG = 7
-"""Letters from which a word may be misspelt, or end or begin a lowercase hashtag."""
-
-Entity = tuple[str, str]
+from .words import as_written, compact, compounds, fold, inflections, one_edit, original, shortened
 
 _GAP = "\x00"
-_STOP = "."
-_LINK_MARK = "://"
 _APOSTROPHES = ("'", "\u2019", "\u02bc")
 _MAX_HOST = 253
 
-# No possessive quantifier on a group: Python 3.11.2 (Debian 12) then swallows what failed to match.
-_TOKEN = re.compile(
-    r"""
-      (?P<url>(?:https?://|(?<![\w.])www\.)[^\s<>"]++)
-    | (?<![\w@])@(?P<handle>\w++(?:[.-]\w++)*(?:@\w++(?:[.-]\w++)*)?)
-    | (?<![\w&/])\#(?P<hashtag>\w++)
-    | (?P<word>[^\W\d_]++ | \d++(?:[.,]\d++)* | [&+])
-    | (?P<stop>[,;:!?()\[\]{}"|…¡¿«»“”] | \.(?=[\s.]|$) | \n[^\S\n]*+\n)
-    """,
-    re.VERBOSE,
-)
-_WORD = re.compile(r"[^\W\d_]++|\d++(?:[.,]\d++)*|[&+]")
 _LINK = re.compile(
     r"(?<![\w.@-])(?:https?://)?(\w[\w-]*+(?:\.[\w-]++)+)(?::\d++)?(/[^\s?\#<>\"']*+)?"
 )
-_LINK_TERM = re.compile(r"((?:https?://)?(?:www\.)?)([\w-]+(?:\.[\w-]+)*\.[a-z]{2,})(/\S*)?")
-
-
-class BadTerm(NlpError):
-    """A term that cannot match anything; the text names it and the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One way of naming an entity (`kind`, `name`).
-
-    `kind` is one of `KINDS`. With `langs` the term counts only in texts of those languages and of
-    unknown language, and takes only their plurals.
-    """
-
-    text: str
-    kind: str
-    name: str
-    langs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +69,6 @@ class Span:
     term: str
     start: int
     end: int
-
-
-class _Pattern(NamedTuple):
-    """Words that name an entity or, with `excludes`, show that it is not meant ("here", "text").
-
-    With `required` they are words without which the entity is not meant: everyday words, which
-    match as those of a category do.
-    `cased`: whether the written case counts, "always" or where the surface is "spaced".
-    """
-
-    entity: Entity
-    term: str
-    words: tuple[str, ...]
-    langs: tuple[str, ...] = ()
-    cased: str = ""
-    excludes: str = ""
-    required: bool = False
-
-    @property
-    def sure(self) -> bool:
-        return self.words[0].startswith(("@", _LINK_MARK))
-
-    @property
-    def everyday(self) -> bool:
-        return self.entity[0] == "category" or self.required
-
-    @property
-    def inflected(self) -> bool:
-        return (self.entity[0] in INFLECTED or self.required) and not self.excludes
-
-    @property
-    def guessable(self) -> bool:
-        return not self.everyday and not self.excludes
 
 
 class _Token(NamedTuple):
@@ -171,30 +103,26 @@ class Matcher:
         from spacy.matcher import PhraseMatcher
         from spacy.tokens import Doc
 
-        patterns = [pattern for term in terms for pattern in _term_patterns(term)]
-        patterns += _exclusion_patterns(patterns, exclusions or {})
+        patterns = [pattern for term in terms for pattern in term_patterns(term)]
+        patterns += exclusion_patterns(patterns, exclusions or {})
         self._required = {
             entity: [{one.strip() for one in word.split("|") if one.strip()} for word in words]
             for entity, words in (requirements or {}).items()
             if words
         }
-        patterns += [
-            _Pattern(entity, term, words, cased=_cased(term), required=True)
-            for entity, required in self._required.items()
-            for term in {one for alike in required for one in alike}
-            for words in _variants(term)
-        ]
-        self._known = _word_classes(patterns)
-        self._guesses = _guess_index(patterns)
+        patterns += requirement_patterns(self._required)
+        self._known = word_classes(patterns)
+        self._guesses = guess_index(patterns)
+        self._common = common_words() if self._guesses else frozenset()
         self._longest = max(map(len, self._known), default=0)
         self._links: dict[str, set[str]] = {}
-        self._groups: dict[int, list[_Pattern]] = {}
+        self._groups: dict[int, list[Pattern]] = {}
         self._doc = Doc
         self._vocab = spacy.blank("xx").vocab
         self._matcher = PhraseMatcher(self._vocab, attr="ORTH")
         for pattern in patterns:
-            if pattern.words[0].startswith(_LINK_MARK):
-                host, slash, path = pattern.words[0].removeprefix(_LINK_MARK).partition("/")
+            if pattern.words[0].startswith(LINK_MARK):
+                host, slash, path = pattern.words[0].removeprefix(LINK_MARK).partition("/")
                 self._links.setdefault(host, set()).add(slash + path)
             keys = [self._known[word] for word in pattern.words]
             group = self._vocab.strings.add(" ".join(keys))
@@ -238,7 +166,7 @@ class Matcher:
             return ()
         spans: list[Span] = []
         doubtful: list[Span] = []
-        barred: list[tuple[_Pattern, int, int]] = []
+        barred: list[tuple[Pattern, int, int]] = []
         there: dict[Entity, set[str]] = {}
         for group, first, last in self._matcher(self._doc(self._vocab, words=keys)):
             if tokens[first].tight or (last < len(tokens) and tokens[last].tight):
@@ -268,7 +196,7 @@ class Matcher:
         """The words of a text; then, each after a gap, other readings of its tags and links."""
         readings: list[_Token] = []
         word_end = -1
-        for found in _TOKEN.finditer(folded):
+        for found in TOKEN.finditer(folded):
             what = found.lastgroup
             start, end = found.span(what or 0)
             form = found[what or 0]
@@ -284,7 +212,7 @@ class Matcher:
                     yield _Token(form[a:b], start + a, start + b, whole=len(cuts) == 1)
                 readings += self._hashtag_readings(form, start, single=len(cuts) == 1)
             else:
-                yield _Token(_STOP if what == "stop" else _GAP, start, end)
+                yield _Token(STOP if what == "stop" else _GAP, start, end)
             if what == "handle":
                 readings += _handle_readings(form, start)
         yield from readings
@@ -297,7 +225,7 @@ class Matcher:
         yield _Token(f"#{body}", start - 1, end)
         if not single:
             yield _Token(_GAP, start, end)
-            for found in _WORD.finditer(body):
+            for found in WORD.finditer(body):
                 yield _Token(found[0], start + found.start(), start + found.end(), whole=True)
         elif len(body) > LONG:
             for length in range(LONG, min(len(body) - 1, self._longest) + 1):
@@ -319,11 +247,11 @@ class Matcher:
                         yield _Token(_GAP, start, end)
                         if known:
                             end = found.start(2) + len(known)
-                        yield _Token(f"{_LINK_MARK}{host[label:]}{known}", start, end)
+                        yield _Token(f"{LINK_MARK}{host[label:]}{known}", start, end)
 
     def _guess(self, form: str) -> str | None:
         """The one word of a name that is one edit away from `form`, if there is exactly one."""
-        if not LONG - 1 <= len(form) <= self._longest + 1:
+        if not LONG - 1 <= len(form) <= self._longest + 1 or form in self._common:
             return None
         near = {
             word
@@ -333,7 +261,11 @@ class Matcher:
         }
         if len(near) != 1:
             return None
-        return near.pop()
+        guess = near.pop()
+        # The plural of a common word, unless the name has that "s" itself or is the singular.
+        singular = form.removesuffix("s")
+        plural = singular in self._common and singular != guess and not guess.endswith("s")
+        return None if plural else guess
 
 
 def _owns(text: str, folded: str, origins: list[int] | None, token: _Token) -> bool:
@@ -345,7 +277,7 @@ def _owns(text: str, folded: str, origins: list[int] | None, token: _Token) -> b
     return text[start].isupper() and not after.isalnum()
 
 
-def _fits(pattern: _Pattern, words: Sequence[_Token], surface: str, lang: str) -> bool:
+def _fits(pattern: Pattern, words: Sequence[_Token], surface: str, lang: str) -> bool:
     """Whether words that fell into the pattern's classes are words that the pattern allows."""
     if pattern.langs and lang not in {"und", *pattern.langs}:
         return False
@@ -363,7 +295,7 @@ def _fits(pattern: _Pattern, words: Sequence[_Token], surface: str, lang: str) -
     return True
 
 
-def _without(spans: list[Span], barred: list[tuple[_Pattern, int, int]]) -> list[Span]:
+def _without(spans: list[Span], barred: list[tuple[Pattern, int, int]]) -> list[Span]:
     """The spans that no exclusion phrase cancels, given where those phrases stand."""
     everywhere = {pattern.entity for pattern, _, _ in barred if pattern.excludes == "text"}
     covered: dict[Entity, set[int]] = {}
@@ -391,117 +323,12 @@ def _longest_of_each(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(sorted(flat, key=lambda one: (one.start, -one.end, one.kind, one.name)))
 
 
-def _term_patterns(term: Term) -> list[_Pattern]:
-    if term.kind not in KINDS:
-        raise BadTerm(f"unknown kind {term.kind!r}; use one of {', '.join(KINDS)}")
-    cased = _cased(term.text)
-    return [
-        _Pattern((term.kind, term.name), term.text, words, term.langs, cased)
-        for words in _variants(term.text)
-    ]
-
-
-def is_sure(text: str) -> bool:
-    """Whether a term is an account or an address, which mean nothing else."""
-    folded = fold(text.strip())[0]
-    return folded.startswith("@") or _LINK_TERM.fullmatch(folded) is not None
-
-
-def _cased(text: str) -> str:
-    """Whether the written form of a term counts: "always", where it is "spaced", or never ("")."""
-    characters = [char for char in unicodedata.normalize("NFKC", text) if char.isalnum()]
-    digits = sum(map(str.isdigit, characters))
-    if text.lstrip()[:1] in {"@", "#"} or _is_code(text):
-        return ""
-    if len(characters) <= 3 and digits < 2:
-        return "always"
-    return "spaced" if digits and len(characters) - digits <= 3 else ""
-
-
-def _is_code(text: str) -> bool:
-    """Whether a name is a product's letters and then its number, and nothing else it could be."""
-    code = re.fullmatch(r"([^\W\d_]+)[\s-]?\d+", fold(text.strip())[0])
-    return code is not None and is_code(code[1])
-
-
-def _exclusion_patterns(
-    terms: Sequence[_Pattern], exclusions: Mapping[Entity, Sequence[str]]
-) -> list[_Pattern]:
-    own: dict[Entity, set[str]] = {}
-    for pattern in terms:
-        own.setdefault(pattern.entity, set()).add("".join(pattern.words).lstrip("@#"))
-    patterns = []
-    for entity, phrases in exclusions.items():
-        for phrase in phrases:
-            for words in _variants(phrase):
-                joined = "".join(words)
-                here = any(name in joined for name in own.get(entity, ()))
-                excludes = "here" if here else "text"
-                patterns.append(_Pattern(entity, phrase, words, excludes=excludes))
-    return patterns
-
-
-def _variants(phrase: str) -> list[tuple[str, ...]]:
-    """The sequences of words that stand for a term, without repetition."""
-    folded, origins = fold(phrase.strip())
-    if folded.startswith(("@", "#")):
-        found = _TOKEN.fullmatch(folded)
-        if found is None:
-            raise BadTerm(f"{phrase!r} is no handle or hashtag; write it as a name or as one word")
-        return [(folded,)]
-    variants: dict[tuple[str, ...], None] = {}
-    link = _LINK_TERM.fullmatch(folded)
-    if link:
-        path = re.split(r"[?#]", link[3] or "", maxsplit=1)[0].rstrip("/")
-        variants[(f"{_LINK_MARK}{link[2]}{path}",)] = None
-        if link[1] or path:
-            return list(variants)
-    stopped = [_STOP if one.lastgroup == "stop" else one[0] for one in _TOKEN.finditer(folded)]
-    words = [word for word in stopped if word != _STOP]
-    if not any(map(str.isalnum, "".join(words))):
-        raise BadTerm(f"the term {phrase!r} has no letter or digit to match; remove it")
-    variants[tuple(words)] = None
-    variants[tuple(" ".join(stopped).strip(" .").split())] = None
-    joined = "".join(word for word in words if word not in "&+")
-    variants[tuple(_WORD.findall(joined))] = None
-    if len(words) == 1 and words[0] == folded:
-        cuts = compounds(as_written(phrase.strip(), origins, 0, len(folded)))
-        if all(b - a >= 3 for a, b in cuts):
-            variants[tuple(folded[a:b] for a, b in cuts)] = None
-    return list(variants)
-
-
-def _word_classes(patterns: Sequence[_Pattern]) -> dict[str, str]:
-    """Every form of every word of the patterns -> one word for all its forms."""
-    classes: dict[str, str] = {}
-    for pattern in patterns:
-        for word in pattern.words:
-            forms = inflections(word, pattern.langs) if pattern.inflected else {word}
-            old = {classes[form] for form in forms if form in classes}
-            key = min(old | {word})
-            if old - {key}:
-                classes.update({form: key for form, was in classes.items() if was in old})
-            classes.update(dict.fromkeys(forms, key))
-    return classes
-
-
-def _guess_index(patterns: Sequence[_Pattern]) -> dict[str, set[str]]:
-    """Words of names, and those words with one letter missing -> the words they come from."""
-    index: dict[str, set[str]] = {}
-    for pattern in patterns:
-        for word in pattern.words:
-            if pattern.guessable and len(word) >= LONG and word.isalpha():
-                for short in shortened(word):
-                    index.setdefault(short, set()).add(word)
-    return index
-
-
 def _handle_readings(handle: str, start: int) -> Iterator[_Token]:
     end = start + len(handle)
     yield _Token(_GAP, start, end)
     yield _Token(f"@{handle}", start - 1, end, handle=True)
     yield _Token(_GAP, start, end)
-    for at, found in enumerate(_WORD.finditer(handle)):
+    for at, found in enumerate(WORD.finditer(handle)):
         a, b = found.span()
         # Glued, so that only a name that covers the whole handle can match.
         yield _Token(found[0], start + a, start + b, tight=at > 0, whole=True, handle=True)

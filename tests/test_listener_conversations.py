@@ -34,7 +34,8 @@ from listener.retention import prune
 from listener.steps import Stopped, document
 from listener.store import Store, stamp
 from listener.threads import MOST_ROOTS
-from nlp.matching import Matcher, Term
+from nlp.matching import Matcher
+from nlp.patterns import Term
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from listener.config import Config, default, parse
 from listener.vocabulary import exclusions, queries, senses, terms
-from nlp.matching import Term
+from nlp.patterns import Term
 from nlp.relevance import Sense
 
 TEXT = """

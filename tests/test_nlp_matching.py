@@ -2,12 +2,17 @@ import subprocess
 import sys
 import unicodedata
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlp.matching import BadTerm, Matcher, Span, Term
+from nlp import common
+from nlp.base import ModelMissing
+from nlp.common import SHORTEST, common_words
+from nlp.matching import Matcher, Span
+from nlp.patterns import LONG, BadTerm, Term
 
 TERMS = [
     Term("Luma", "brand", "Luma"),
@@ -211,6 +216,56 @@ def test_a_word_of_another_term_is_no_misspelling() -> None:
         ("mills", "molineras"),
         ("Moliner", "moliners"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "common", "misspelt"),
+    [
+        ("Weathar", "the weather is nice", "Weaathar"),
+        ("Marketo", "the market, their markets", "Marketto"),
+        ("Problemo", "Qué problema", "Problemmo"),
+        ("Mexicano", "una mexicana", "Mexiccano"),
+        ("Educazión", "la EDUCACIÓN, la educacion", "Educaziónn"),
+    ],
+)
+def test_a_common_word_is_no_misspelling(name: str, common: str, misspelt: str) -> None:
+    matcher = Matcher([Term(name, "brand", name)])
+    assert surfaces(matcher, common) == []
+    assert surfaces(matcher, f"{name} {misspelt}") == [(name, name), (name, misspelt)]
+
+
+def test_a_name_that_is_a_common_word_matches_and_may_be_misspelt() -> None:
+    matcher = Matcher([Term("Mercado", "brand", "Mercado")])
+    assert surfaces(matcher, "Mercado mercdo mercados") == [
+        ("Mercado", "Mercado"),
+        ("Mercado", "mercdo"),
+    ]
+    assert "adidas" in common_words()
+    assert surfaces(Matcher([Term("Adidass", "brand", "Adidass")]), "adidas, addidass") == [
+        ("Adidass", "addidass")
+    ]
+    assert {"phillip", "samsung"} <= common_words()
+    assert surfaces(Matcher([Term("Philips", "brand", "Philips")]), "Phillips, philip") == [
+        ("Philips", "Phillips")
+    ]
+    assert surfaces(Matcher([Term("Samsung", "brand", "Samsung")]), "los Samsungs") == [
+        ("Samsung", "Samsungs")
+    ]
+
+
+def test_common_words_are_folded_and_long_enough() -> None:
+    words = common_words()
+    assert {"because", "someone", "persona", "tambien", "telefono", "espana"} <= words
+    assert words.isdisjoint({"gente", "Because", "también", "lumora", "nesprezo"})
+    assert all(len(word) >= SHORTEST == LONG - 1 for word in words)
+
+
+def test_without_a_tokenizer_the_fix_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "TOKENIZER", tmp_path / "tokenizer.json")
+    with pytest.raises(ModelMissing, match="reinstall"):
+        common_words.__wrapped__()
 
 
 def test_spans_carry_the_term_and_their_order() -> None:
