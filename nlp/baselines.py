@@ -1,7 +1,7 @@
 """What any model has to beat: word lists, and TF-IDF with logistic regression.
 
-`python -m nlp.baselines --labels DIR --sentiment FILE --out nlp/models/baseline.npz` fits the
-second on DIR/train.jsonl and DIR/written.jsonl, its sentiment also on a balanced sample of FILE.
+`python -m nlp.baselines --labels ../shared/labels --data ../shared/data --out
+nlp/models/baseline.npz` fits the second on what the encoder learns from (nlp/training/labelled.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import BINARY_HEADS, LANGUAGES, SENTIMENTS, SIGNALS, STAGES, NlpError
-from .evaluation import Probabilities, Row, read_labels
+from .evaluation import Probabilities, Row
+from .reading import prepare
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -43,7 +44,6 @@ COLUMNS = (
 )
 _EXCLUSIVE = ("stage", "sentiment")
 
-_LINK = re.compile(r"(?:https?://|www\.)\S+")
 _WORD = r"\w+|[¿?!]"
 _HANDLE = re.compile(r"(?<!\w)@\w+")
 
@@ -188,7 +188,7 @@ class TfidfBaseline:
     @classmethod
     def load(cls, path: Path) -> TfidfBaseline:
         """Reads what `save` wrote; raises BadBaseline."""
-        hint = f"fit it again with: python -m nlp.baselines --out {path}"
+        hint = f"fit it again with: python -m nlp.baselines --labels DIR --data DIR --out {path}"
         try:
             with np.load(path, allow_pickle=False) as stored:
                 columns = tuple(tuple(str(one).split(":")) for one in stored["columns"])
@@ -311,10 +311,7 @@ def _counts(texts: Sequence[str]) -> csr_matrix:
     """How often each hashed feature occurs, (texts, words + characters)."""
     from scipy.sparse import csr_matrix, hstack
 
-    cleaned = [
-        _HANDLE.sub(" @ ", _LINK.sub(" http ", text[:MAX_CHARS])).encode(errors="replace").decode()
-        for text in texts
-    ]
+    cleaned = [_HANDLE.sub(" @ ", prepare(text)) for text in texts]
     return csr_matrix(hstack([one.transform(cleaned) for one in _vectorizers()]), dtype=np.float32)
 
 
@@ -329,7 +326,7 @@ def _weighted(counts: csr_matrix, idf: Floats) -> csr_matrix:
     return csr_matrix(hstack(parts), dtype=np.float32)
 
 
-def _balanced(rows: Sequence[Row]) -> list[Row]:
+def balanced(rows: Sequence[Row]) -> list[Row]:
     """At most `PER_CLASS` rows of each language and sentiment, in their order (seeded draw)."""
     generator = np.random.default_rng(SEED)
     chosen: list[int] = []
@@ -340,18 +337,18 @@ def _balanced(rows: Sequence[Row]) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fits the baseline from labelled files and writes it."""
+    """Fits the baseline on what the encoder learns from, and writes it."""
+    from .training.labelled import learned
+
     parser = argparse.ArgumentParser(prog="python -m nlp.baselines", description=main.__doc__)
-    parser.add_argument("--labels", type=Path, required=True, help="folder with train.jsonl")
-    parser.add_argument("--sentiment", type=Path, help="JSON Lines of {text, lang, sentiment}")
+    parser.add_argument("--labels", type=Path, required=True, help="folder of the label files")
+    parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/ and raw/")
     parser.add_argument("--out", type=Path, required=True, help="the .npz file to write")
     given = parser.parse_args(arguments)
-    files = [given.labels / name for name in ("train.jsonl", "written.jsonl")]
-    rows = [row for path in files if path.exists() for row in read_labels(path).rows]
-    if given.sentiment:
-        rows += _balanced(read_labels(given.sentiment).rows)
-    if not rows:
-        parser.error(f"{given.labels} has neither train.jsonl nor written.jsonl")
+    try:
+        rows = learned(given.labels, given.data)
+    except OSError as error:
+        parser.error(f"{error}; name the folders of the labels and of the texts")
     TfidfBaseline.fit(rows).save(given.out)
 
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 import subprocess
 import sys
@@ -10,6 +11,11 @@ import nlp
 from nlp.base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES
 from nlp.baselines import BadBaseline, RegexBaseline, TfidfBaseline, main
 from nlp.evaluation import Row, evaluate, read_labels
+from nlp.training import labelled
+from nlp.training.data import read_labels as read_training
+from nlp.training.data import split
+from nlp.training.own import SHORT, read_own
+from nlp.training.posts import FILES, post_id
 
 SHARED = Path(__file__).parents[2] / "shared"
 SHIPPED = Path(nlp.__file__).parent / "models" / "baseline.npz"
@@ -163,41 +169,103 @@ def test_unusable_files_are_refused_with_the_fix(fitted: TfidfBaseline, tmp_path
             TfidfBaseline.load(path)
 
 
-def test_command_fits_and_writes(tmp_path: Path) -> None:
-    def as_json(row: Row) -> str:
-        signals = "|".join(row.signals or ())
-        return json.dumps(
-            {"text": row.text, "lang": row.lang, "stage": row.stage, "early": int(bool(row.early)),
-             "intent": int(bool(row.intent)), "promo": int(bool(row.promo)), "signals": signals,
-             "sentiment": row.sentiment}
-        )  # fmt: skip
+def as_json(row: Row, **more: str) -> str:
+    return json.dumps(
+        {"text": row.text, "lang": row.lang, "stage": row.stage, "early": int(bool(row.early)),
+         "intent": int(bool(row.intent)), "promo": int(bool(row.promo)),
+         "signals": list(row.signals or ()), "sentiment": row.sentiment, **more}
+    )  # fmt: skip
 
-    lines = [as_json(row) for row in labelled_rows()]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    extra = [
-        {"text": f"qué {word}", "lang": "es", "sentiment": "pos"} for word in ("bien", "bueno")
-    ]
-    (tmp_path / "more.jsonl").write_text("\n".join(map(json.dumps, extra)), encoding="utf-8")
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Label files of made posts (dev.jsonl has one of train.jsonl), and the data beside them."""
+    labels, data = tmp_path / "labels", tmp_path / "data"
+    labels.mkdir()
+    rows = [as_json(row, id=f"{at}") for at, row in enumerate(labelled_rows())]
+    (labels / "train.jsonl").write_text("\n".join(rows), "utf-8")
+    (labels / "dev.jsonl").write_text(rows[0], "utf-8")
+    written = Row(text="looking for a quiet kettle", lang="en", stage="consideration", intent=True,
+                  early=True, promo=False, sentiment="neu", signals=())  # fmt: skip
+    (labels / "written.jsonl").write_text(as_json(written), "utf-8")
+    tone = {"lang": "es", "source": "foro", "split": "train", "sentiment": "pos"}
+    dev_tone = {**tone, "text": "qué raro", "split": "dev"}
+    files: dict[str, list[dict[str, str]]] = {
+        "raw/es/posts.jsonl.gz": [{"text": "¿cuál horno compro?", "lang": "es", "source": "foro"}],
+        "sentiment/sentiment.jsonl.gz": [{**tone, "text": "qué bien"}, dev_tone],
+    }
+    for name, _ in FILES:
+        posts = files.get(name, [])
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(gzip.compress("\n".join(map(json.dumps, posts)).encode()))
+    return labels, data
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the project's own labels there are one for the post of raw/es, and one short post."""
+    path, short = tmp_path / "labels.tsv", tmp_path / "short.jsonl"
+    given = post_id("foro", "¿cuál horno compro?")
+    path.write_text(f"{given}\tconsideration\t1\t1\tproduct_question\tneu\t0", "utf-8")
+    short.write_text(SHORT.read_text("utf-8").splitlines()[0], "utf-8")
+    monkeypatch.setattr(labelled, "read_own", lambda data: read_own(data, path))
+    monkeypatch.setattr(labelled, "SHORT", short)
+
+
+@pytest.mark.usefixtures("few")
+def test_learns_what_the_encoder_learns(folders: tuple[Path, Path]) -> None:
+    rows = {row.text: row for row in labelled.learned(*folders)}
+    assert rows["¿cuál horno compro?"] == Row(
+        text="¿cuál horno compro?", lang="es", source="foro", stage="consideration", intent=True,
+        early=True, promo=False, sentiment="neu", signals=("product_question",),
+    )  # fmt: skip
+    assert rows["qué bien"] == Row(text="qué bien", lang="es", source="foro", sentiment="pos")
+    assert "looking for a quiet kettle" in rows
+    assert "qué raro" not in rows
+    assert json.loads(SHORT.read_text("utf-8").splitlines()[0])["text"] in rows
+    assert "¿cuál horno compro?" not in {row.text for row in labelled.learned(folders[0])}
+
+
+@pytest.mark.usefixtures("few")
+def test_learns_nothing_that_is_held_out(folders: tuple[Path, Path]) -> None:
+    rows = {row.text for row in labelled.learned(*folders)}
+    train = read_training(folders[0] / "train.jsonl")
+    learn, held = split(train, labelled.HELD_SHARE)
+    dev = train[0].text
+    assert held
+    assert rows.isdisjoint({dev, *(row.text for row in held)})
+    assert {row.text for row in learn} - {dev} <= rows
+
+
+@pytest.mark.usefixtures("few")
+def test_command_fits_and_writes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, data = map(str, folders)
     out = tmp_path / "baseline.npz"
-    sentiment = ["--sentiment", str(tmp_path / "more.jsonl")]
-    main(["--labels", str(tmp_path), *sentiment, "--out", str(out)])
-    (given,) = TfidfBaseline.load(out).probabilities(["can anyone recommend a tent?"], ["en"])
-    assert given["early"]["1"] > 0.3
+    main(["--labels", labels, "--data", data, "--out", str(out)])
+    asked, told = TfidfBaseline.load(out).probabilities(
+        ["can anyone recommend a tent?", "a tent broke yesterday, awful"], ["en", "en"]
+    )
+    assert asked["early"]["1"] > 0.3 > told["early"]["1"]
 
 
-def test_command_without_rows_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_without_files_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["--labels", str(tmp_path), "--out", str(tmp_path / "out.npz")])
-    assert "neither train.jsonl nor written.jsonl" in capsys.readouterr().err
+        main(["--labels", str(tmp_path), "--data", str(tmp_path), "--out", str(tmp_path / "o.npz")])
+    told = capsys.readouterr().err
+    assert "train.jsonl" in told
+    assert "name the folders" in told
 
 
-def test_importing_loads_no_sklearn() -> None:
-    check = "import sys, nlp.baselines; sys.exit('sklearn' in sys.modules)"
+def test_importing_loads_no_model_library() -> None:
+    check = (
+        "import sys, nlp.baselines, nlp.training.labelled; "
+        "sys.exit(bool({'sklearn', 'torch', 'onnxruntime'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 def test_shipped_file_is_small_and_loads() -> None:
-    assert SHIPPED.stat().st_size < 3_000_000
+    assert SHIPPED.stat().st_size <= 2_500_000
     shipped = TfidfBaseline.load(SHIPPED)
     texts = ["Can anyone recommend a good kettle?", "¿Qué cafetera me recomiendan?"]
     texts += ["Happy birthday grandma", "feliz cumpleaños abuela"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nlp.encoder import Encoder, columns, parse_heads
+from nlp.encoder import MODEL_FOLDER, Encoder, columns, parse_heads
 
-from . import card
+from . import card, diagram
 from .calibrate import calibrated, cross_fitted, fit_toward
 from .convert import encoder, parse, read_pinned, tokenizer
-from .data import Row, read_labels, read_sentiment, read_targets, same_text, split, without
+from .data import (
+    Row,
+    read_labels,
+    read_sentiment,
+    read_slots,
+    read_targets,
+    same_text,
+    split,
+    without,
+)
 from .export import export_fp32, export_int8
 from .files import (
     CARD,
@@ -30,22 +41,32 @@ from .files import (
     write_heads,
     write_tokenizer,
 )
-from .own import SHORT, TARGETS, read_own, read_tones
+from .gates import gates
+from .labelled import HELD_SHARE
+from .own import NAMES, SHORT, SLOTS, TARGETS, read_own, read_tones
+from .raw import read_raw, teach, telling
+from .record import BEFORE, RECORD, RUN, write_record
+from .record import TAUGHT as FIRST
 from .train import Config, Funnel, fit, predict
 from .vocabulary import SIZE, frequencies, prune
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-HELD_SHARE = 0.1
-FINISH: dict[str, Any] = {
+RAW_POSTS = 56_000
+"""Posts without labels that the first epoch learns from a model of before."""
+SLOT_COPIES = 3
+"""How many texts each text with slots for names becomes."""
+TAUGHT: dict[str, Any] = {
     "epochs": 1,
-    "lr": 5e-5,
-    "head_lr": 5e-4,
-    "sentiment_per_class": 400,
-    "target_repeats": 6,
+    "lr": 1e-4,
+    "sentiment_per_class": 700,
+    "teacher_weight": 1.0,
+    "learn_words": True,
 }
-"""How the last epoch differs from those before it."""
+"""How the first epoch, which follows a teacher, differs from those after it."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +81,7 @@ class Material:
     written: list[Row]
     aimed: list[Row]
     tones: list[Row]
+    raw: list[Row]
     held: list[Row]
     held_own: list[Row]
     held_tones: list[Row]
@@ -89,15 +111,23 @@ def read_material(labels: Path, data: Path) -> Material:
     sentiment = data / "sentiment" / "sentiment.jsonl.gz"
     dev = read_labels(labels / "dev.jsonl")
     own, unfound = read_own(data)
-    learn, held = split(read_labels(labels / "train.jsonl"), HELD_SHARE)
+    train = read_labels(labels / "train.jsonl")
+    learn, held = split(train, HELD_SHARE)
     learn_own, held_own = split(own, HELD_SHARE)
+    written = [*read_labels(labels / "written.jsonl"), *read_labels(SHORT)]
     aimed, held_aimed = split(read_targets(TARGETS), HELD_SHARE)
     tones = [*read_sentiment(sentiment, "train"), *read_tones(data)]
+    raw = read_raw(
+        data,
+        [row.text for row in (*dev, *train, *written, *held_own)],
+        frozenset(_subreddits(dev) - _subreddits(train)),
+    )
     return Material(
         labelled=learn + learn_own,
-        written=[*read_labels(labels / "written.jsonl"), *read_labels(SHORT)],
-        aimed=aimed,
+        written=written,
+        aimed=[*aimed, *read_slots(SLOTS, NAMES, SLOT_COPIES)],
         tones=without(tones, [row.text for row in (*dev, *held, *held_own)]),
+        raw=raw,
         held=held,
         held_own=held_own,
         held_tones=without(read_sentiment(sentiment, "dev"), [row.text for row in dev]),
@@ -106,6 +136,10 @@ def read_material(labels: Path, data: Path) -> Material:
         own=len(own),
         unfound=unfound,
     )
+
+
+def _subreddits(rows: Sequence[Row]) -> set[str]:
+    return {row.source.partition("/")[2] for row in rows} - {""}
 
 
 def start(
@@ -123,21 +157,26 @@ def start(
 def build(
     wheel: Path, labels: Path, data: Path, work: Path, out: Path, config: Config
 ) -> dict[str, Any]:
-    """Makes the model files in `out`; returns the facts that the model card tells."""
+    """Makes the model files in `out`; returns the facts that the model card tells.
+
+    A gate that the model misses is a warning in the log and told in the card.
+    """
     work.mkdir(parents=True, exist_ok=True)
     material = read_material(labels, data)
     model, words, pieces = start(wheel, material, work, config)
-    run = work / "run"
-    model = fit(model, words, material.learn, material.tones, material.choosing, config, run)
-    # The few rows with targets need to be seen more often. That costs some of what was learned of
-    # general sentiment; halfway between, most of both is kept (figures in the model card).
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    finish = replace(config, **FINISH)
-    model = fit(
-        model, words, material.learn, material.tones, material.choosing, finish, work / "finish"
-    )
-    after = model.state_dict()
-    model.load_state_dict({name: before[name].lerp(after[name], 0.5) for name in before})
+    if not (work / BEFORE).exists():  # `out` may be the same folder
+        shutil.copytree(MODEL_FOLDER, work / BEFORE)
+    teacher = Encoder(work / BEFORE)
+    first = work / FIRST
+    taught = []
+    if not (first / "last.pt").exists():  # its one epoch is done when its state is there
+        taught = teach(material.raw, teacher, work / "teacher")
+        taught = telling(taught, RAW_POSTS, random.Random(config.seed))
+    learn, tones, choosing = material.learn, material.tones, material.choosing
+    rows = [*learn, *taught]
+    model = fit(model, words, rows, tones, choosing, replace(config, **TAUGHT), first)
+    run = work / RUN
+    model = fit(model, words, learn, tones, choosing, config, run)
     torch.save(model.state_dict(), work / "final.pt")
     dev = material.dev
 
@@ -150,12 +189,12 @@ def build(
     logits = facts.pop("logits")
     full = predict(model, words, [row.text for row in dev])
     facts |= {
-        "report": card.report(labels, facts["probabilities"], facts["heads"]),
+        "report": card.report(labels, facts["probabilities"], facts["heads"], data),
         "int8": card.compare(dev, logits, full),
         "speed": card.speed(folder, [row.text for row in (*dev, *material.held)]),
         "kept": f"{pieces:,}",
-        "epochs": config.epochs,
-        "settings": _settings(config, run),
+        "raw": f"{min(RAW_POSTS, len(material.raw)):,} of {len(material.raw):,}",
+        "settings": _settings(config, run, teacher.heads.version),
         "learn": f"{len(material.labelled):,}",
         "own": f"{material.own:,}",
         "unfound": material.unfound,
@@ -169,9 +208,15 @@ def build(
         "dev": len(dev),
         "overlap": _overlap(dev, [*material.learn, *material.tones]),
     }
+    facts["gates"] = gates(facts["report"], facts["int8"])
+    for gate in facts["gates"]:
+        if not gate.met:
+            _logger.warning("gate missed: %s", gate)
+    diagram.draw(folder, dev, facts["probabilities"])
     card.write(folder, facts)
+    write_record(work, folder)
     out.mkdir(exist_ok=True)
-    for name in (MODEL, TOKENIZER, HEADS, CARD):
+    for name in (MODEL, TOKENIZER, HEADS, CARD, RECORD, diagram.DIAGRAM):
         shutil.copyfile(folder / name, out / name)
     return facts
 
@@ -212,17 +257,17 @@ def _calibrate(folder: Path, material: Material) -> dict[str, Any]:
     }
 
 
-def _settings(config: Config, run: Path) -> str:
+def _settings(config: Config, run: Path, teacher: str) -> str:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
     best = max(lines, key=lambda line: line["score"])
-    words = "learned" if config.learn_words else "frozen"
     return (
-        f"  Epoch {best['epoch']} was chosen. Learning rate {config.lr:g}, times "
-        f"{config.layer_decay:g} for each layer nearer the input;\n"
-        f"  heads {config.head_lr:g}; batches of {config.batch}; seed {config.seed}; bf16; "
-        f"word table {words}.\n"
-        f"  A last epoch at {FINISH['lr']:g} shows the rows with targets "
-        f"{FINISH['target_repeats']} times; the weights before and after it are averaged."
+        f"  First an epoch of all this and {RAW_POSTS:,} posts without labels, which follows the "
+        f"logits of\n  the model {teacher}; then {config.epochs} of the labels alone, of which "
+        f"epoch {best['epoch']} was chosen.\n"
+        f"  Learning rate {config.lr:g}, times {config.layer_decay:g} for each layer nearer the "
+        f"input, new layers {config.head_lr:g};\n"
+        f"  batches of {config.batch}; seed {config.seed}; bf16; the word table learns in the "
+        "first epoch only."
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nlp.base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES
-from nlp.encoder import aligned, moved, prepare
+from nlp.reading import aligned, moved, prepare
 
 NO_LABEL = -1
 
@@ -105,6 +105,39 @@ def read_targets(path: Path) -> list[Row]:
     return rows
 
 
+def read_slots(path: Path, names: Path, copies: int) -> list[Row]:
+    """Rows of texts with slots for names, each text `copies` times with other names.
+
+    A line of `path` is language, sector, a sign (- 0 +) for each name, and the text with {A}, {B}
+    and {C} in their places; one of `names` is language, sector and names joined by |.
+    """
+    known = {}
+    for line in names.read_text("utf-8").splitlines():
+        lang, sector, listed = line.split("\t")
+        known[lang, sector] = listed.split("|")
+    rng = random.Random(1)
+    rows = []
+    for line in path.read_text("utf-8").splitlines():
+        lang, sector, signs, text = line.split("\t")
+        for _ in range(copies):
+            filled, places = _filled(text, rng.sample(known[lang, sector], len(signs)))
+            targets = tuple((start, end, "-0+".index(signs[slot])) for start, end, slot in places)
+            rows.append(Row(text, filled, lang, "slots", NO_LABEL, (), NO_LABEL, targets))
+    return rows
+
+
+def _filled(text: str, names: Sequence[str]) -> tuple[str, list[tuple[int, int, int]]]:
+    """The text with the names in its slots, and (start, end, number) of each slot filled."""
+    parts = re.split(r"\{([A-C])\}", text)
+    out = parts[0]
+    places = []
+    for letter, after in zip(parts[1::2], parts[2::2], strict=True):
+        slot = "ABC".index(letter)
+        places.append((len(out), len(out) + len(names[slot]), slot))
+        out += names[slot] + after
+    return out, places
+
+
 def _escapes(text: str) -> str:
     r"""SemEval files write some signs as `\u2019` or doubled quotes."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
@@ -121,16 +154,14 @@ def _digest(text: str) -> str:
 
 
 def split(rows: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
-    """(rows to learn from, rows held out): by hash of the id, `share` of each language held out."""
-    by_lang: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: _digest(row.id)):
-        by_lang[row.lang].append(row)
+    """(rows to learn from, rows held out): about `share` of them held out, by hash of the id.
+
+    A row stays on its side when others are added.
+    """
     learn: list[Row] = []
     held: list[Row] = []
-    for part in by_lang.values():
-        count = round(len(part) * share)
-        held += part[:count]
-        learn += part[count:]
+    for row in sorted(rows, key=lambda row: _digest(row.id)):
+        (held if int(_digest(row.id), 16) < share * 16**12 else learn).append(row)
     return learn, held
 
 
@@ -191,6 +222,14 @@ def _anonymous(text: str) -> str:
     return re.sub(r"@\w+", "@user", text)
 
 
+def unmarked(text: str) -> str:
+    """The text without the marks that some files have in place of handles, links and emoji.
+
+    No post to come has them, and they would tell which file a text is from.
+    """
+    return " ".join(_MARK.sub(" ", text).split()) if _MARK.search(text) else text
+
+
 def _unasked(text: str) -> str:
     return text.replace("?", "").replace("¿", "")
 
@@ -199,11 +238,13 @@ def _unsmiling(text: str) -> str:
     return "".join(sign for sign in text if unicodedata.category(sign) != "So")
 
 
+_MARK = re.compile(r"\b_(?:usr|url|emo|num)\b")
 _VARIATIONS: tuple[tuple[float, Callable[[str], str]], ...] = (
     (0.12, str.lower),
     (0.02, str.upper),
     (0.15, without_accents),
     (0.25, _anonymous),
+    (0.5, unmarked),
     (0.06, _unasked),
     (0.05, _unsmiling),
 )

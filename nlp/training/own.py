@@ -2,29 +2,28 @@
 
 The project keeps ids and labels only. An id is the first 12 hex digits of the SHA-1 of the source,
 a NUL and the text, so whoever has the data finds the same posts, and nobody else can. tones.tsv
-has the overall sentiment of general posts alone. short.jsonl and targets.jsonl were written for
-this project.
+has the overall sentiment of general posts alone. short.jsonl, targets.jsonl and slots.tsv were
+written for this project; names.tsv has names of makers for the slots.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nlp.base import SENTIMENTS
-from nlp.encoder import prepare
+from nlp.reading import prepare
 
 from .data import NO_LABEL, Row, labelled
+from .posts import post_id, posts
 
 LABELS = Path(__file__).with_name("labels.tsv")
 TONES = LABELS.with_name("tones.tsv")
 SHORT = LABELS.with_name("short.jsonl")
 TARGETS = LABELS.with_name("targets.jsonl")
-_LONGEST = 700
+SLOTS = LABELS.with_name("slots.tsv")
+NAMES = LABELS.with_name("names.tsv")
 
 
 def read_own(data: Path, labels: Path = LABELS) -> tuple[list[Row], int]:
@@ -63,31 +62,7 @@ def read_tones(data: Path, tones: Path = TONES) -> list[Row]:
 
 def _found(data: Path, known: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Id, text, language and source of the posts in `data` whose ids are (still) in `known`."""
-    for text, lang, source in _posts(data):
+    for text, lang, source in posts(data):
         given = post_id(source, text)
         if given in known:
             yield given, text, lang, source
-
-
-def post_id(source: str, text: str) -> str:
-    """The id under which a post is labelled."""
-    content = f"{source}\0{text}".encode()
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:12]
-
-
-def _posts(data: Path) -> Iterator[tuple[str, str, str]]:
-    for row in _lines(data / "raw" / "es" / "posts.jsonl.gz"):
-        yield row["text"], row["lang"], row["source"]
-    for row in _lines(data / "sentiment" / "sentiment.jsonl.gz"):
-        yield row["text"], row["lang"], row["source"]
-    for row in _lines(data / "raw" / "reddit" / "posts.jsonl.gz"):
-        text = f"{row['title']}\n{row.get('selftext') or ''}".strip()
-        if len(text) > _LONGEST:
-            text = text[: _LONGEST - 1].rstrip() + "…"
-        yield text, "en", f"reddit_top_2013/{row['subreddit']}"
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)

@@ -1,4 +1,9 @@
-"""Multi-task fine-tuning: one encoder, mean pooling, one linear layer that holds all heads."""
+"""Multi-task fine-tuning: one encoder, mean pooling, one linear layer that holds all heads.
+
+Seeds fix the data, its order and its variations. They do not fix the last bits of the weights: the
+parts of a batch run in threads, which draw from one source of dropout and add up their gradients as
+they come. With one thread (`torch.set_num_threads(1)`) a run repeats exactly.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlp.base import SENTIMENTS
-from nlp.encoder import VECTOR, WIDTH, Floats, columns, covered, shorten
+from nlp.encoder import VECTOR, WIDTH, Floats, columns
+from nlp.reading import covered, shorten
 
 from .convert import PAD
 from .data import NO_LABEL, Row, balanced, silent, vary
@@ -54,7 +60,6 @@ class Config:
     ema: float = 0.995
     sentiment_per_class: int = 2_500
     silent_rows: int = 60
-    target_repeats: int = 1
     flag_weights: tuple[float, ...] = (1.0, 1.5, 0.7) + (0.35,) * 9
     stage_classes: tuple[float, ...] = (1.0, 1.4, 1.0, 1.6, 1.0)
     sentiment_weight: float = 0.8
@@ -250,8 +255,8 @@ def _evaluating(model: Funnel) -> Iterator[None]:
     model.train(was)
 
 
-def _groups(model: Funnel, config: Config) -> list[dict[str, Any]]:
-    """Parameter groups: a lower learning rate the nearer a layer is to the input."""
+def parameter_groups(model: Funnel, config: Config) -> list[dict[str, Any]]:
+    """Groups for an optimizer: the new layers learn fast, others slower the nearer the input."""
     layers = len(model.bert.encoder.layer)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     words = model.bert.embeddings.word_embeddings.weight
@@ -259,7 +264,7 @@ def _groups(model: Funnel, config: Config) -> list[dict[str, Any]]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith("heads."):
+        if name.startswith(("heads.", "tones.")):
             lr = config.head_lr
         elif ".layer." in name:
             depth = int(name.split(".layer.")[1].split(".")[0])
@@ -279,8 +284,7 @@ def _rows_of_epoch(
 ) -> list[Row]:
     drawn = balanced(sentiment, config.sentiment_per_class, rng)
     quiet = silent(config.silent_rows, rng) if config.silent_rows else []
-    again = [row for row in labelled if row.targets] * (config.target_repeats - 1)
-    return [vary(row, rng) for row in (*labelled, *again, *drawn)] + quiet
+    return [vary(row, rng) for row in (*labelled, *drawn)] + quiet
 
 
 def fit(
@@ -301,7 +305,7 @@ def fit(
     aimed = [row for row in held if row.targets]
     held = [row for row in held if not row.targets]
     torch.manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(_groups(model, config), fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     done, best = 0, -1.0
