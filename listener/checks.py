@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from .check_models import model_rows
 from .config import Config
 from .errors import explained
 from .pipeline import Parts
@@ -25,7 +26,7 @@ def _row(what: str, run: Callable[[], str]) -> dict[str, Any]:
 
 
 def check_all(parts: Parts, *, now: datetime) -> list[dict[str, Any]]:
-    """The configuration (already valid), each enabled source and channel: one cheap call each."""
+    """The configuration (already valid), models, each enabled source and channel: one call each."""
     config = parts.config
     rows = [
         {
@@ -36,6 +37,7 @@ def check_all(parts: Parts, *, now: datetime) -> list[dict[str, Any]]:
         }
     ]
     rows.append(_row("terms", partial(_terms, parts)))
+    rows += model_rows(parts.models)
     sources, failed = build(config)
     if not sources and not failed:
         note = "none is enabled: nothing will be collected; see [sources] in the configuration"

@@ -77,7 +77,7 @@ def init(folder: Path, yes: bool) -> None:
 @shared_options
 @form_options
 def check(session: Session, form: Form) -> None:
-    """Check configuration, sources and channels: everything wrong at once."""
+    """Check configuration, models, sources and channels: everything wrong at once."""
     from .checks import check_all, previewed, price_all
     from .output import emit
 

@@ -28,6 +28,7 @@ EXPORTS = (
     "alerts",
 )
 _SEARCHED = 2000
+_MATCHES = 50
 
 
 @contextmanager
@@ -50,9 +51,10 @@ def _reading(session: Session) -> Iterator[sqlite3.Connection]:
 def try_(session: Session, text: str, lang: str | None, form: Form) -> None:
     """Show the tags of TEXT with probabilities and matched spans; stores nothing.
 
-    --csv prints the tags alone.
+    Brands, products and competitors have the sentiment toward them. --json has every match, --csv
+    the tags alone.
     """
-    from .examine import examine
+    from .examine import examine, not_read
     from .output import emit
 
     result = examine(session.parts, text, lang)
@@ -63,10 +65,15 @@ def try_(session: Session, text: str, lang: str | None, form: Form) -> None:
         emit(result["tags"], form)
         return
     click.echo(f"language: {result['lang']} ({result['lang_score']:.2f})")
+    if unread := not_read(result["read"]):
+        click.echo(unread)
     emit(result["tags"], form)
-    if result["matches"]:
+    matches = result["matches"]
+    if matches:
         click.echo()
-        emit(result["matches"], form)
+        emit(matches[:_MATCHES], form)
+    if len(matches) > _MATCHES:
+        say(f"{len(matches) - _MATCHES} more matches: --json shows them all.")
 
 
 @click.command()

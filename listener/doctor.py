@@ -55,7 +55,7 @@ def examine_machine(parts: Parts, database: Path, *, now: datetime) -> list[dict
         _row("clock", lambda: _clock(database, now)),
         _row("time zones", lambda: _zones(config, now)),
         _row("credentials", lambda: _credentials(config)),
-        _row("model", lambda: ("ok", f"version {parts.tagger.version}, {_tries(parts)}")),
+        _row("model", lambda: ("ok", _model(parts))),
         _row("channels", lambda: ("ok", _channels(parts))),
         _row("private files", lambda: _private(config, database)),
         _row("lock", lambda: _lock(database)),
@@ -78,9 +78,10 @@ def _row(what: str, look: Callable[[], Found]) -> dict[str, Any]:
     return {"what": what, "status": status, "note": note}
 
 
-def _tries(parts: Parts) -> str:
+def _model(parts: Parts) -> str:
     (tags,) = parts.tagger.tag(["Which coffee machine should I buy?"], ["en"])
-    return f"{len(tags)} tags for a test sentence"
+    runtime = parts.models.encoder.model.runtime
+    return f"version {parts.tagger.version}, {runtime}, {len(tags)} tags for a test sentence"
 
 
 def _channels(parts: Parts) -> str:

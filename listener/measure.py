@@ -28,6 +28,7 @@ Rows = list[dict[str, Any]]
 _FIGURES = ("precision", "recall", "f1", "macro_f1", "average_precision", "ece")
 _WITH_INTERVAL = ("f1", "average_precision")
 _WORST_OF_A_HEAD = 2
+_BY_SOURCE = ("early", "stage")
 _TFIDF = Path(nlp.__file__).parent / "models" / "baseline.npz"
 
 
@@ -102,6 +103,9 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
         if head in report:
             title = f"{head.capitalize()}: labelled (rows), said (columns)"
             made.append((title, _confusion(report[head]["all"]["confusion"], labels)))
+    sources = [row for head in _BY_SOURCE if head in report for row in _sources(head, report[head])]
+    if sources:
+        made.append(("Sources", sources))
     worst = [row for head, tables in report.items() for row in _worst(head, tables["all"])]
     if worst:
         made.append(("Worst slices", worst))
@@ -169,6 +173,25 @@ def _confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Rows:
         {"": label} | dict(zip(labels, row, strict=True))
         for label, row in zip(labels, counts, strict=True)
     ]
+
+
+def _sources(head: str, tables: Mapping[str, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """By language; "all" only for a source that has too few rows in each of them."""
+    told = set()
+    for lang, table in tables.items():
+        for source, one in table["sources"].items():
+            if lang == "all" and source in told:
+                continue
+            told.add(source)
+            yield {
+                "head": head,
+                "lang": lang,
+                "source": source,
+                "n": one["n"],
+                "positives": one["positives"],
+                "f1": _with_interval(one, "f1"),
+                "avg. prec.": _figure(one["average_precision"]),
+            }
 
 
 def _worst(head: str, table: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

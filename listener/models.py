@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nlp.base import LANGUAGES
-from nlp.encoder import FunnelTagger
+from nlp.base import LANGUAGES, ModelMissing
+from nlp.encoder import MODEL_FOLDER, FunnelTagger
+from nlp.first_stage import FILE as FIRST_STAGE
+from nlp.first_stage import FirstStage, StagedTagger
 from nlp.hub import Choice, HubHead
 from nlp.own_heads import FILE, OwnHeads, OwnPredictor, load, opened
 from nlp.replaced import EVERY, Head, ReplacedTagger, SharedEncoder
@@ -16,6 +18,7 @@ from .config import Config
 
 NEVER = 2.0
 """A threshold that no probability reaches."""
+_FILES = ("heads.json", "model.onnx", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,24 @@ class Models:
 
     @cached_property
     def encoder(self) -> SharedEncoder:
-        """The shipped model."""
+        """The shipped model, or that of [nlp] model.
+
+        Raises ModelMissing for a folder in [nlp] model that does not hold one.
+        """
         chosen = self.config.nlp
-        return SharedEncoder(chosen.model, threads=chosen.threads, batch_size=chosen.batch_size)
+        if chosen.model is not None:
+            lacking = [name for name in _FILES if not (chosen.model / name).is_file()]
+            if lacking:
+                raise ModelMissing(
+                    f"{chosen.model} lacks {', '.join(lacking)}: correct `[nlp] model`, "
+                    "or remove that line to use the model that ships with Listener"
+                )
+        return SharedEncoder(
+            chosen.model,
+            threads=chosen.threads,
+            batch_size=chosen.batch_size,
+            runtime=chosen.runtime,
+        )
 
     @cached_property
     def shipped(self) -> FunnelTagger:
@@ -36,16 +54,27 @@ class Models:
         return FunnelTagger(self.encoder)
 
     @cached_property
-    def tagger(self) -> FunnelTagger | ReplacedTagger:
+    def tagger(self) -> FunnelTagger | ReplacedTagger | StagedTagger:
         """What tags posts: [nlp.heads] first, then own heads that won, then the shipped model.
 
-        Raises ModelMissing and BadOwnHeads.
+        With a first stage own heads do not see what it skips; those of [nlp.heads] see every post.
+        Raises ModelMissing, BadFirstStage and BadOwnHeads.
         """
         heads: dict[str, Head] = {}
         if self.own is not None:
             heads.update(opened(self.own, self.encoder))
+        if self.config.nlp.first_stage:
+            tagger = ReplacedTagger(self.shipped, heads) if heads else self.shipped
+            staged = StagedTagger(tagger, self.first_stage)
+            return ReplacedTagger(staged, self.configured) if self.configured else staged
         heads.update(self.configured)
         return ReplacedTagger(self.shipped, heads) if heads else self.shipped
+
+    @property
+    def first_stage(self) -> FirstStage:
+        """The small model beside the encoder's files; raises ModelMissing and BadFirstStage."""
+        folder = self.config.nlp.model or MODEL_FOLDER
+        return FirstStage.load(folder / FIRST_STAGE, self.encoder.heads.version)
 
     @cached_property
     def configured(self) -> dict[str, HubHead]:

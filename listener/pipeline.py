@@ -42,6 +42,7 @@ from .vocabulary import exclusions, queries, requirements, senses, terms
 
 if TYPE_CHECKING:
     from nlp.encoder import FunnelTagger
+    from nlp.first_stage import StagedTagger
     from nlp.matching import Matcher
     from nlp.phrases import PhraseTagger
     from nlp.replaced import ReplacedTagger
@@ -85,7 +86,7 @@ class Parts:
         return Models(self.config)
 
     @cached_property
-    def tagger(self) -> FunnelTagger | ReplacedTagger:
+    def tagger(self) -> FunnelTagger | ReplacedTagger | StagedTagger:
         """The shipped model, with the heads that the configuration or `listener train` replaces."""
         return self.models.tagger
 

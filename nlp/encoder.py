@@ -1,18 +1,14 @@
 """The shipped model at run time: one forward pass gives every head and a vector of each text.
 
-`Encoder` turns texts into logits and vectors with onnxruntime, `FunnelTagger` turns logits into
+`Encoder` turns texts into logits and vectors, `FunnelTagger` turns logits into
 calibrated probabilities and tags. Both read `nlp/models/`, which `python -m nlp.training` writes.
 Model libraries are imported at first use, so importing this module is cheap.
 """
 
 from __future__ import annotations
 
-import html
 import json
-import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .abstain import kept, share_read
 from .base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES, ModelMissing, Tag
+from .batches import Batch, Tokens, each, grouped, padded
+from .reading import Span, aligned, covered, is_seen, moved, prepare, shorten
+from .runtime import Choice, Model, open_model
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
 Floats = NDArray[np.float32]
-Span = tuple[int, int]
 
 MODEL_FOLDER = Path(__file__).parent / "models"
 HEADS: dict[str, tuple[str, ...]] = {
@@ -43,12 +41,17 @@ VECTOR = 384
 POOLED = "*"
 """Key of the calibration for languages that have none of their own."""
 
-# 192 tokens are about 800 characters of prose; the rest of a longer cut only costs time.
-_HEAD_CHARS, _TAIL_CHARS = 2_000, 1_000
 _TOKENS_A_POST = 64
-_URL = re.compile(r"(?:https?://|www\.)(?:www\.)?([^\s/?#]+)\S*", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:#\d+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")
-_SHORTENER = "t.co"
+_PROBES = (
+    (
+        "Any good headphones under 80?",
+        "¿Qué portátil me compro para la universidad?",
+        "The parcel came late and nobody answers the phone.",
+        "Muy contentos con la aspiradora nueva, la recomiendo.",
+    ),
+    ("I have read a dozen reviews and still cannot choose; llevo semanas así, ayuda. " * 8,) * 2,
+)
+"""Two batches by which runtimes are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,99 +133,26 @@ def parse_heads(data: dict[str, Any]) -> Heads:
     )
 
 
-def prepare(text: str) -> str:
-    """The text as the model reads it: bounded, valid Unicode, entities decoded, URLs as hosts."""
-    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
-        text = f"{text[:_HEAD_CHARS]} {text[-_TAIL_CHARS:]}"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates; halves of one pair are joined
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _URL.sub(_host, html.unescape(text)).strip()
-
-
-def aligned(text: str) -> tuple[str, list[int]]:
-    """`prepare(text)`, and for each of its characters the offset in `text` that it comes from.
-
-    Slower than `prepare`; for texts in which places matter.
-    """
-    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
-        cut = len(text) - _TAIL_CHARS
-        origins = [*range(_HEAD_CHARS), _HEAD_CHARS, *range(cut, len(text))]
-        text = f"{text[:_HEAD_CHARS]} {text[cut:]}"
-    else:
-        origins = list(range(len(text)))
-    signs = [sign if not "\ud800" <= sign <= "\udfff" else "\ufffd" for sign in text]
-    text = "".join(signs)
-    for pattern, change in ((_ENTITY, _unescaped), (_URL, _host)):
-        parts: list[str] = []
-        places: list[int] = []
-        done = 0
-        for match in pattern.finditer(text):
-            new = change(match)
-            parts += (text[done : match.start()], new)
-            places += origins[done : match.start()]
-            places += [origins[match.start()]] * len(new)
-            done = match.end()
-        text, origins = "".join((*parts, text[done:])), [*places, *origins[done:]]
-    start = len(text) - len(text.lstrip())
-    text = text.strip()
-    return text, origins[start : start + len(text)]
-
-
-def moved(origins: Sequence[int], start: int, end: int) -> Span:
-    """Bounds in a prepared text (see `aligned`) of start..end in the text as given."""
-    before = max(bisect_right(origins, start) - 1, 0)
-    first = bisect_left(origins, origins[before]) if origins else 0
-    return first, max(bisect_left(origins, end), first + 1)
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    return html.unescape(match[0])
-
-
-def _host(match: re.Match[str]) -> str:
-    host = match[1].lower()
-    return "http" if host == _SHORTENER else host
-
-
-def shorten(ids: list[int], max_tokens: int, head_tokens: int) -> list[int]:
-    """At most `max_tokens` ids: the first `head_tokens` and the last of the rest.
-
-    Requests stand in the title or at the end of long posts, seldom in the middle.
-    """
-    if len(ids) <= max_tokens:
-        return ids
-    return ids[:head_tokens] + ids[head_tokens - max_tokens :]
-
-
-def covered(spans: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
-    """Places of the tokens (bounds in `spans`) that share a character with start..end."""
-    return [at for at, (a, b) in enumerate(spans) if a < end and start < b]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """Ids of a text, and where it matters the bounds of each in the text with its prefix."""
-
-    ids: list[int]
-    spans: Sequence[Span] = ()
-
-
 class Encoder:
     """Texts to logits and vectors. Files are read at first use and kept.
 
     `threads` batches run at the same time, each on one core. A batch holds about `batch_size` posts
-    of average length: fewer long ones, more short ones.
+    of average length: fewer long ones, more short ones. `runtime`: see `nlp.runtime.open_model`.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, threads: int = 2, batch_size: int = 16
+        self,
+        folder: Path | None = None,
+        *,
+        threads: int = 2,
+        batch_size: int = 16,
+        runtime: Choice = "onnxruntime",
     ) -> None:
         self._folder = folder or MODEL_FOLDER
         self._threads = threads
         self._budget = batch_size * _TOKENS_A_POST
         self._most = batch_size * 4
+        self._runtime = runtime
 
     @cached_property
     def heads(self) -> Heads:
@@ -233,7 +163,7 @@ class Encoder:
         """Logits [n, 20] and vectors [n, 384] of the texts, in their order.
 
         Identical texts are computed once, and what a text gets does not depend on its company.
-        Raises `ModelMissing` when the files are absent, and never because of a text.
+        Raises `ModelMissing` when the files are absent, BadRuntime, and never because of a text.
         """
         logits, vectors, _ = self.run_targets(texts, [()] * len(texts))
         return logits, vectors
@@ -247,110 +177,97 @@ class Encoder:
         does not get to see (it reads the beginning and the end of a long text) are NaN, as are all
         of a model without that head.
         """
+        if not texts:
+            return np.zeros((0, WIDTH), np.float32), np.zeros((0, VECTOR), np.float32), []
+        run = self.model.run  # opened here, not by two threads at once
         aims = self.heads.toward is not None
         sought = [aims and bool(one) for one in spans]
         prepared = [prepare(text) for text in texts]
         place = {text: at for at, text in enumerate(dict.fromkeys(prepared))}
         named = {place[text] for text, wanted in zip(prepared, sought, strict=True) if wanted}
-        tokens = self._tokenize(list(place), named)
-        logits = np.zeros((len(tokens), WIDTH), np.float32)
-        vectors = np.zeros((len(tokens), VECTOR), np.float32)
-        tones: dict[int, Floats] = {}
+        logits = np.zeros((len(place), WIDTH), np.float32)
+        vectors = np.zeros((len(place), VECTOR), np.float32)
+        tones: dict[int, tuple[Tokens, Floats]] = {}
 
-        def fill(batch: list[int]) -> None:
-            outputs = ["logits", "embedding"] + ["tones"] * (not named.isdisjoint(batch))
-            found = self._forward([tokens[at].ids for at in batch], outputs)
-            logits[batch], vectors[batch] = found[:2]
-            for row, at in enumerate(batch):
-                if at in named:
-                    tones[at] = found[2][row]
+        def fill(batch: Batch) -> None:
+            rows = list(batch)
+            outputs = ["logits", "embedding"] + ["tones"] * (not named.isdisjoint(rows))
+            found = run(outputs, *padded([one.ids for one in batch.values()]))
+            logits[rows], vectors[rows] = found[:2]
+            for at, row in enumerate(rows):
+                if row in named:
+                    tones[row] = batch[row], found[2][at]
 
-        batches = list(self._batches([one.ids for one in tokens]))
-        if self._threads > 1 and len(batches) > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(fill, batches))
-        else:
-            for batch in batches:
-                fill(batch)
+        batches = self.batches(list(place), named)
+        each(fill, batches, threads=min(self._threads, len(place)))
         rows = [place[text] for text in prepared]
         toward = [
-            self._toward(text, one, tokens[row], tones.get(row))
+            self._toward(text, one, tones.get(row))
             for text, one, row in zip(texts, spans, rows, strict=True)
         ]
         return logits[rows], vectors[rows], toward
 
     def _toward(
-        self, text: str, spans: Sequence[Span], tokens: _Tokens, tones: Floats | None
+        self, text: str, spans: Sequence[Span], tones: tuple[Tokens, Floats] | None
     ) -> Floats:
         """[spans, 3]: for each span the mean over its tokens."""
         out = np.full((len(spans), len(SENTIMENTS)), np.nan, np.float32)
         if tones is None or not spans:
             return out
+        tokens, scores = tones
         _, origins = aligned(text)
         shift = len(self.heads.prefix)
         for at, (start, end) in enumerate(spans):
             first, last = moved(origins, start, end)
             inside = covered(tokens.spans, first + shift, last + shift)
             if inside:
-                out[at] = tones[inside].mean(0)
+                out[at] = scores[inside].mean(0)
         return out
 
-    def _tokenize(self, texts: list[str], named: set[int]) -> list[_Tokens]:
-        """Tokens of prepared texts, with their bounds where `named` says so (that is slower)."""
+    def batches(
+        self, texts: Sequence[str], named: Collection[int] = ()
+    ) -> Generator[Batch, None, None]:
+        """What the model gets to run for prepared texts, by their places, longest first.
+
+        Few texts are cut into tokens at a time, so that this goes on while the model runs those
+        before; what fills no batch waits for the next ones. Those at `named` get their bounds.
+        """
+        order = sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at]))
+        rest: Batch = {}
+        for start in range(0, len(order), self._most):
+            few = order[start : start + self._most]
+            ready = grouped(
+                rest | self._tokenize(few, texts, named), budget=self._budget, most=self._most
+            )
+            rest = ready.pop()
+            yield from ready
+        if rest:
+            yield rest
+
+    def _tokenize(self, places: list[int], texts: Sequence[str], named: Collection[int]) -> Batch:
         heads = self.heads
         most, first = heads.max_tokens, heads.head_tokens
-        given = [heads.prefix + text for text in texts]
-        out = [
-            _Tokens(shorten(one.ids, most, first))
-            for one in self._tokenizer.encode_batch_fast(given)
-        ]
-        order = sorted(named)
-        for at, one in zip(
-            order, self._tokenizer.encode_batch([given[at] for at in order]), strict=True
-        ):
-            places = shorten(list(range(len(one.ids))), most, first)
-            out[at] = _Tokens(out[at].ids, [one.offsets[place] for place in places])
+        out = {}
+        found = self._tokenizer.encode_batch([heads.prefix + texts[at] for at in places])
+        for at, one in zip(places, found, strict=True):
+            bounds: list[Span] = one.offsets if at in named else []
+            out[at] = Tokens(shorten(one.ids, most, first), shorten(bounds, most, first))
         return out
 
-    def _batches(self, ids: list[list[int]]) -> Iterator[list[int]]:
-        """Places of texts of like length, longest first so that the threads end together."""
-        batch: list[int] = []
-        for at in sorted(range(len(ids)), key=lambda at: (-len(ids[at]), ids[at])):
-            longest = len(ids[batch[0]]) if batch else 0
-            if batch and (len(batch) == self._most or (len(batch) + 1) * longest > self._budget):
-                yield batch
-                batch = []
-            batch.append(at)
-        if batch:
-            yield batch
-
-    def _forward(self, rows: list[list[int]], outputs: list[str]) -> list[Floats]:
-        shape = (len(rows), max(map(len, rows)))
-        ids = np.ones(shape, np.int64)  # 1 is the pad token
-        mask = np.zeros(shape, np.int64)
-        for at, row in enumerate(rows):
-            ids[at, : len(row)] = row
-            mask[at, : len(row)] = 1
-        found: list[Floats] = self._session.run(outputs, {"input_ids": ids, "attention_mask": mask})
-        return found
+    @cached_property
+    def model(self) -> Model:
+        """The model, open."""
+        probes = [[self._tokenize([0], [text], ())[0].ids for text in some] for some in _PROBES]
+        path = _present(self._folder / "model.onnx")
+        return open_model(
+            path, self._runtime, threads=self._threads, probes=[padded(rows) for rows in probes]
+        )
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(_present(self._folder / "tokenizer.json")))
-
-    @cached_property
-    def _session(self) -> InferenceSession:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # One core a batch and as many batches as threads: less waiting than two cores on one batch.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = _present(self._folder / "model.onnx")
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _present(path: Path) -> Path:
@@ -417,7 +334,8 @@ class FunnelTagger:
         """Tags of each text, all about the whole of it.
 
         The likeliest stage and sentiment; intent, early and promo always (a low score means no); a
-        signal where its probability reaches the recommended threshold.
+        signal where its probability reaches the recommended threshold. Fewer or none of them where
+        part of the text is in another alphabet than the Latin one: see `abstain.kept`.
         """
         return self.tag_targets(texts, langs, [()] * len(texts))
 
@@ -426,31 +344,40 @@ class FunnelTagger:
     ) -> list[tuple[Tag, ...]]:
         """As `tag`, and for each span the likeliest "sentiment_target" toward what it names.
 
-        None for a span in the middle of a long text, which the model does not read.
+        None for a span in the middle of a long text, which the model does not read, and for one
+        that holds no character of the text.
         """
         rows, toward = self._rows(texts, langs, spans)
         return [
-            self._tags(row, lang) + _target_tags(places, scores)
-            for row, lang, places, scores in zip(rows, langs, spans, toward, strict=True)
+            kept(
+                tags(row, self.threshold, lang) + _target_tags(text, places, scores),
+                share_read(text),
+            )
+            for text, row, lang, places, scores in zip(
+                texts, rows, langs, spans, toward, strict=True
+            )
         ]
 
-    def _tags(self, row: dict[str, dict[str, float]], lang: str) -> tuple[Tag, ...]:
-        heads = self._encoder.heads
-        top = {head: max(row[head], key=row[head].__getitem__) for head in ("stage", "sentiment")}
-        labels = {**top, **dict.fromkeys(BINARY_HEADS, "1")}
-        tags = [Tag(kind=head, label=one, score=row[head][one]) for head, one in labels.items()]
-        tags += [
-            Tag(kind="signal", label=signal, score=score)
-            for signal, score in row["signal"].items()
-            if score >= heads.threshold("signal", lang, signal)
-        ]
-        return tuple(tags)
+
+def tags(
+    row: dict[str, dict[str, float]], threshold: Callable[[str, str, str], float], lang: str
+) -> tuple[Tag, ...]:
+    """Tags of the probabilities of one text that is wholly read: see `FunnelTagger.tag`."""
+    top = {head: max(row[head], key=row[head].__getitem__) for head in ("stage", "sentiment")}
+    labels = {**top, **dict.fromkeys(BINARY_HEADS, "1")}
+    out = [Tag(kind=head, label=one, score=row[head][one]) for head, one in labels.items()]
+    out += [
+        Tag(kind="signal", label=signal, score=score)
+        for signal, score in row["signal"].items()
+        if score >= threshold("signal", lang, signal)
+    ]
+    return tuple(out)
 
 
-def _target_tags(spans: Sequence[Span], scores: Floats) -> tuple[Tag, ...]:
+def _target_tags(text: str, spans: Sequence[Span], scores: Floats) -> tuple[Tag, ...]:
     tags = []
     for (start, end), row in zip(spans, scores, strict=True):
-        if not np.isnan(row[0]):
+        if is_seen(text, start, end) and not np.isnan(row[0]):
             best = int(row.argmax())
             label, score = SENTIMENTS[best], float(row[best])
             tags.append(

@@ -70,6 +70,8 @@ class Choice:
 class HubHead:
     """A head that a model from elsewhere answers for; a `Head` of `ReplacedTagger`."""
 
+    latin = False
+
     def __init__(
         self,
         choice: Choice,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 UNDETERMINED = "und"
 FLOOR = 0.5
-"""Below this score the language that the platform declared wins."""
+"""Below this score the language that the platform declared wins; without one, only English and
+Spanish are believed."""
 SHORT = 20
 """A text with fewer letters than this is too short to overrule the platform."""
 
@@ -28,13 +29,20 @@ _FAVOUR = 2.0
 _CANDIDATES = 5
 _MAX_CHARS = 1000
 
-# Links and handles say nothing about the language; digits, "#", emoji and control characters are
-# noise, and lone surrogates cannot be encoded. Marks stay: many scripts write vowels with them.
-_MASKED = re.compile(r"(?:https?://|www\.)\S+|(?<!\w)@\w[\w.-]*", re.IGNORECASE)
+LINKS_AND_HANDLES = re.compile(r"(?:https?://|www\.)\S+|(?<!\w)@\w[\w.-]*", re.IGNORECASE)
+"""What says nothing about the language of a text."""
+# Digits, "#", emoji and control characters are noise, and lone surrogates cannot be encoded.
 _NOISE = re.compile(
-    r"[\d_#@|~*<>=\x00-\x1f\x7f-\x9f\u200b\u200d\u2060\u2190-\u2bff\ufe0f\ufeff"
-    r"\U0001f000-\U0001faff\ud800-\udfff]"
+    r"[\d_#@|~*<>=\x00-\x1f\x7f-\x9f\u200b\u200d\u2060\u2190-\u2bff\ufe0e\ufe0f\ufeff"
+    r"\U0001f000-\U0001faff\U000e0000-\U000e007f\ud800-\udfff]"
 )
+# Marks of no script in particular. Up to two in a row may be accents, more are decoration, as is
+# what composes with no letter; the vowel signs of other scripts stay.
+_MARK = r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_PILE = re.compile(_MARK + "{3,}")
+_LOOSE = re.compile(_MARK)
+_HASHTAG = re.compile(r"#(\w+)")
+_HUMP = re.compile(r"(?<=[a-zà-öø-ÿ])(?=[A-ZÀ-ÖØ-Þ])")
 
 # ISO 639-2 codes of the languages that platforms declare most, and codes that were withdrawn.
 _OTHER_CODES = {
@@ -61,14 +69,16 @@ class Language:
 
 
 def detect(texts: Sequence[str]) -> list[Language]:
-    """The language of each text, in order; "und" with score 0 where a text has no letters.
+    """The language of each text, in order; "und" with score 0 where there is nothing to tell.
 
-    Links, handles, digits and emoji are left out first, and only the first 1,000 characters of what
-    is left are read. Between two likely languages the ones this package has models for are favoured
-    twofold: short Spanish is otherwise often taken for Italian or French. Never raises because of a
+    Links, handles, digits, emoji and piled marks are left out first, hashtags are read as their
+    words, and only the first 1,000 characters of what is left are read. Between two likely
+    languages the ones this package has models for are favoured twofold: short Spanish is otherwise
+    often taken for Italian or French. "und" also stands for any other language with a score below
+    `FLOOR`: that is a guess, which must not hide what the text says. Never raises because of a
     text.
     """
-    return [_detect(text)[0] for text in texts]
+    return resolve_batch(texts, [None] * len(texts))
 
 
 def resolve(text: str, declared: object = None) -> Language:
@@ -80,7 +90,7 @@ def resolve_batch(texts: Sequence[str], declared: Sequence[object]) -> list[Lang
     """The language of each text, given what the platform declared about it (see `normalise`).
 
     A declared language wins where the text has fewer than `SHORT` letters or the identifier's score
-    is below `FLOOR`; otherwise the text speaks for itself.
+    is below `FLOOR`; otherwise the text speaks for itself, as of `detect`.
     """
     resolved = []
     for text, given in zip(texts, declared, strict=True):
@@ -88,6 +98,8 @@ def resolve_batch(texts: Sequence[str], declared: Sequence[object]) -> list[Lang
         code = normalise(given)
         if code and code != found.code and (letters < SHORT or found.score < FLOOR):
             found = Language(code, 0.0)
+        elif not code and found.score < FLOOR and found.code not in LANGUAGES:
+            found = Language(UNDETERMINED, 0.0)
         resolved.append(found)
     return resolved
 
@@ -116,8 +128,13 @@ def _detector() -> LangDetector:
 
 def _detect(text: str) -> tuple[Language, int]:
     """The language of a text and the number of letters that speak for it."""
-    kept = " ".join(_NOISE.sub(" ", _MASKED.sub(" ", text)).split())[:_MAX_CHARS]
-    cleaned = unicodedata.normalize("NFC", kept).lower()
+    plain = LINKS_AND_HANDLES.sub(" ", text if text.isascii() else _PILE.sub("", text))
+    if "#" in plain:
+        plain = _HASHTAG.sub(_words, plain)
+    kept = " ".join(_NOISE.sub(" ", plain).split())[:_MAX_CHARS]
+    if not kept.isascii():
+        kept = _LOOSE.sub("", unicodedata.normalize("NFKC", kept))[:_MAX_CHARS]
+    cleaned = kept.lower()
     letters = sum(map(str.isalpha, cleaned))
     if not letters:
         return Language(UNDETERMINED, 0.0), 0
@@ -125,3 +142,8 @@ def _detect(text: str) -> tuple[Language, int]:
     found = _detector().detect(cleaned, model="lite", k=_CANDIDATES)
     best = max(found, key=lambda one: one["score"] * (_FAVOUR if one["lang"] in LANGUAGES else 1))
     return Language(best["lang"], best["score"]), letters
+
+
+def _words(hashtag: re.Match[str]) -> str:
+    """The words of a hashtag in which each begins with a capital."""
+    return _HUMP.sub(" ", hashtag[1])

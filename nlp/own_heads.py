@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from .base import SENTIMENTS, STAGES, ModelMissing, NlpError
-from .encoder import VECTOR, WIDTH, Encoder, prepare
+from .encoder import VECTOR, WIDTH, Encoder
 from .evaluation import Probabilities
 from .metrics import Floats
+from .reading import prepare
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,8 @@ def _fitted(head: str, given: Mapping[str, Any]) -> Fitted:
 
 class OwnHead:
     """A fitted head that answers for `langs`; a `Head` of `ReplacedTagger`."""
+
+    latin = True
 
     def __init__(
         self, encoder: Encoder, fitted: Fitted, *, version: str, langs: Sequence[str]

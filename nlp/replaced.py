@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .base import BINARY_HEADS, Tag
-from .encoder import Encoder, Floats, FunnelTagger, Span
+from .abstain import kept, share_read
+from .base import BINARY_HEADS, SENTIMENTS, Tag
+from .encoder import VECTOR, WIDTH, Encoder, Floats, FunnelTagger
+from .reading import Span, prepare
+from .runtime import Choice
+
+if TYPE_CHECKING:
+    from .first_stage import StagedTagger
 
 REPLACEABLE = ("stage", "sentiment", *BINARY_HEADS)
 EVERY = "*"
+REMEMBERED = 4096
+"""Texts, at 1.6 KB each."""
 
 
 class Head(Protocol):
@@ -28,6 +38,11 @@ class Head(Protocol):
         """Languages it answers for; `EVERY` among them stands for all."""
         ...
 
+    @property
+    def latin(self) -> bool:
+        """Whether it reads the Latin alphabet only, as the shipped encoder does."""
+        ...
+
     def probabilities(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Per text the probability of each label of the head; yes/no heads have the label "1"."""
         ...
@@ -38,34 +53,68 @@ class Head(Protocol):
 
 
 class SharedEncoder(Encoder):
-    """An encoder that remembers its last texts, so that several heads share one pass."""
+    """An encoder that remembers its last texts: copies and further heads cost no pass.
 
-    _last: tuple[dict[str, int], Floats, Floats] | None = None
+    It holds the logits and vectors of `REMEMBERED` texts, or of its last call where that had more.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        threads: int = 2,
+        batch_size: int = 16,
+        runtime: Choice = "onnxruntime",
+    ) -> None:
+        super().__init__(folder, threads=threads, batch_size=batch_size, runtime=runtime)
+        self._known: dict[bytes, Floats] = {}
+        self._lock = Lock()
 
     def run_targets(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
     ) -> tuple[Floats, Floats, list[Floats]]:
-        """See `Encoder.run_targets`; costs nothing where the last call had all texts."""
-        if self._last and not any(spans):
-            places, logits, vectors = self._last
-            if all(text in places for text in texts):
-                rows = [places[text] for text in texts]
-                return logits[rows], vectors[rows], [np.zeros((0, 3), np.float32) for _ in texts]
-        logits, vectors, toward = super().run_targets(texts, spans)
-        self._last = {text: at for at, text in enumerate(texts)}, logits, vectors
-        return logits, vectors, toward
+        """See `Encoder.run_targets`; texts with spans are always read, for what these need."""
+        keys = [_key(text) for text in texts]
+        with self._lock:
+            found = {key: self._known[key] for key in keys if key in self._known}
+        new = [
+            at
+            for at, (key, places) in enumerate(zip(keys, spans, strict=True))
+            if places or key not in found
+        ]
+        logits, vectors, tones = super().run_targets(
+            [texts[at] for at in new], [spans[at] for at in new]
+        )
+        toward: list[Floats] = [np.zeros((0, len(SENTIMENTS)), np.float32) for _ in texts]
+        for at, *parts, tone in zip(new, logits, vectors, tones, strict=True):
+            found[keys[at]] = np.concatenate(parts)
+            toward[at] = tone
+        rows = np.array([found[key] for key in keys], np.float32).reshape(-1, WIDTH + VECTOR)
+        with self._lock:
+            for key, row in found.items():
+                self._known.pop(key, None)
+                self._known[key] = row
+            for key in list(self._known)[: -max(REMEMBERED, len(found))]:
+                del self._known[key]
+        return rows[:, :WIDTH], rows[:, WIDTH:], toward
+
+
+def _key(text: str) -> bytes:
+    """What copies have in common: those that differ in the path of a link are copies too."""
+    return hashlib.blake2b(prepare(text).encode(), digest_size=16).digest()
 
 
 class ReplacedTagger:
-    """A `FunnelTagger` of which `heads` answer for some of its heads.
+    """A shipped tagger of which `heads` answer for some of its heads.
 
     What a head does not answer for stays the shipped model's: other languages, and for all heads
-    but sentiment a text without a letter.
+    but sentiment a text without a letter. A head that reads more than the Latin alphabet tags what
+    the shipped model cannot read.
     """
 
     name = FunnelTagger.name
 
-    def __init__(self, funnel: FunnelTagger, heads: Mapping[str, Head]) -> None:
+    def __init__(self, funnel: FunnelTagger | StagedTagger, heads: Mapping[str, Head]) -> None:
         self._funnel = funnel
         self._heads = dict(heads)
 
@@ -107,9 +156,18 @@ class ReplacedTagger:
         """See `FunnelTagger.tag_targets`; the sentiment toward a target stays the shipped one."""
         shipped = self._funnel.tag_targets(texts, langs, spans)
         replaced = []
-        for tags, other in zip(shipped, self._others(texts, langs), strict=True):
-            own = {head: _tag(head, scores) for head, scores in other.items()}
-            replaced.append(tuple(own.get(tag.kind, tag) for tag in tags))
+        for text, tags, other in zip(texts, shipped, self._others(texts, langs), strict=True):
+            share = share_read(text)
+            own = [
+                tag
+                for head, scores in other.items()
+                for tag in kept([_tag(head, scores)], share if self._heads[head].latin else 1.0)
+            ]
+            left = [tag for tag in tags if tag.kind not in other]
+            order = {head: at for at, head in enumerate(REPLACEABLE)}
+            replaced.append(
+                tuple(sorted([*own, *left], key=lambda tag: order.get(tag.kind, len(order))))
+            )
         return replaced
 
     def _others(
