@@ -159,12 +159,62 @@ def test_evaluate_prints_tables_that_fit_a_terminal(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    for title in ("F1 with", "Signals", "Stage:", "Sentiment:", "Worst slices", "Reliability"):
+    titles = (
+        "F1 with",
+        "Signals",
+        "Stage:",
+        "Sentiment:",
+        "Sources",
+        "Worst slices",
+        "Reliability",
+    )
+    for title in titles:
         assert sum(line.startswith(title) for line in lines) == 1
     assert run("evaluate", str(path), "--csv").stdout.startswith("head,lang,system,n,precision")
     refused = run("evaluate", str(path), "--errors", "absent/wrong.jsonl")
     assert refused.exit_code == 1
     assert "cannot be written" in refused.stderr
+
+
+def test_evaluate_prints_the_sources_of_early_and_stage(folder: Path) -> None:
+    rows = [
+        {"text": f"{'buy' if at % 2 else 'see'} {at}", "lang": ("en", "es")[at % 4 < 2],
+         "source": "blog" if at < 30 else "forum", "early": at % 2, "promo": 0,
+         "stage": "decision" if at % 3 else "none"}
+        for at in range(80)
+    ]  # fmt: skip
+    path = folder / "many.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("evaluate", str(path))
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.partition("\nSources\n")[2].partition("\n\n")[0].splitlines()
+    assert lines[0].split() == ["head", "lang", "source", "n", "positives", "f1", "avg.", "prec."]
+    # Of the blog neither language has rows enough by itself.
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["early", "en", "forum", "26"],
+        ["early", "es", "forum", "24"],
+        ["early", "all", "blog", "30"],
+        ["stage", "en", "forum", "26"],
+        ["stage", "es", "forum", "24"],
+        ["stage", "all", "blog", "30"],
+    ]
+
+
+def test_evaluate_without_sources_has_no_such_section(folder: Path) -> None:
+    result = run("evaluate", str(labels(folder / "my.jsonl")))
+    assert result.exit_code == 0, result.output
+    assert "Sources" not in result.stdout
+
+
+def test_evaluate_fails_below_a_minimum_and_names_it(folder: Path) -> None:
+    path = str(labels(folder / "my.jsonl"))
+    met = run("evaluate", path, "--min", "early.es.f1=0.01", "--min", "early.all.recall=0")
+    assert (met.exit_code, "wanted" in met.stderr) == (0, False)
+    missed = run("evaluate", path, "--min", "early.es.f1=0.99", "--min", "early.es.recall=0")
+    assert missed.exit_code == 1
+    (line,) = missed.stderr.splitlines()
+    assert line.startswith("early.es.f1 is 0.")
+    assert line.endswith("wanted at least 0.99")
 
 
 def test_only_languages_that_are_switched_on_raise_alerts(folder: Path) -> None:

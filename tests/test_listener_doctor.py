@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,6 +45,11 @@ class Tagger:
         return [() for _ in texts]
 
 
+def models() -> SimpleNamespace:
+    opened = SimpleNamespace(runtime="onnxruntime 1.0 (OpenVINO is not installed)")
+    return SimpleNamespace(encoder=SimpleNamespace(model=opened))
+
+
 class Broken(MemoryChannel):
     def check(self) -> str:
         raise Later("smtp.example.com cannot be reached")
@@ -55,6 +61,7 @@ class FakeParts:
 
     config: Config
     tagger: Tagger = field(default_factory=Tagger)
+    models: SimpleNamespace = field(default_factory=models)
     channels: dict[str, Any] = field(default_factory=lambda: {"outbox": MemoryChannel()})
 
 
@@ -75,6 +82,7 @@ def test_a_new_installation_has_nothing_that_failed(tmp_path: Path) -> None:
     rows = looked(tmp_path / "listener.db")
     assert {status for status, _ in rows.values()} == {"ok"}
     assert "daemon" not in rows
+    assert "version 1, onnxruntime 1.0 (OpenVINO is not installed)" in rows["model"][1]
 
 
 def test_what_is_worth_a_look_is_a_warning(database: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlp import replaced
+from nlp.abstain import WHOLLY, share_read
 from nlp.base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES, ModelMissing, Tagger
+from nlp.batches import Ids
 from nlp.encoder import (
     HEADS,
     MODEL_FOLDER,
@@ -21,13 +26,13 @@ from nlp.encoder import (
     VECTOR,
     WIDTH,
     Encoder,
+    Floats,
     FunnelTagger,
-    aligned,
     columns,
     parse_heads,
-    prepare,
-    shorten,
 )
+from nlp.reading import aligned, prepare, shorten
+from nlp.replaced import SharedEncoder
 
 ASKS = {
     "en": "Any recommendations for a quiet espresso machine under $300? Torn between two brands.",
@@ -137,32 +142,93 @@ def test_batch_size_and_threads_do_not_matter(encoder: Encoder) -> None:
     np.testing.assert_allclose(one, encoder.run(texts)[0], atol=1e-4)
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Encoder], list[int]]:
+    """Makes an encoder note the sizes of its batches."""
+
+    def watch(encoder: Encoder) -> list[int]:
+        model, sizes = encoder.model, list[int]()
+
+        def run(outputs: Sequence[str], ids: Ids, mask: Ids) -> list[Floats]:
+            sizes.append(len(ids))
+            return model.run(outputs, ids, mask)
+
+        monkeypatch.setattr(encoder, "model", replace(model, run=run))
+        return sizes
+
+    return watch
+
+
 def test_identical_texts_are_computed_once(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, counted: Callable[[Encoder], list[int]]
 ) -> None:
-    rows: list[int] = []
-    forward = encoder._forward
-
-    def counted(batch: list[list[int]], outputs: list[str]) -> list[np.ndarray]:
-        rows.append(len(batch))
-        return forward(batch, outputs)
-
-    monkeypatch.setattr(encoder, "_forward", counted)
+    sizes = counted(encoder)
     logits, _ = encoder.run([ASKS["en"], NEWS["en"], ASKS["en"], ASKS["en"]])
-    assert sum(rows) == 2
+    assert sum(sizes) == 2
     assert (logits[0] == logits[2]).all()
     assert (logits[0] != logits[1]).any()
 
 
-def test_batches_hold_texts_of_like_length(encoder: Encoder) -> None:
-    lengths = [10] * 300 + [190] * 40 + [60] * 50
-    batches = list(encoder._batches([[7] * length for length in lengths]))
-    assert sorted(at for batch in batches for at in batch) == list(range(len(lengths)))
-    for batch in batches:
-        longest = max(lengths[at] for at in batch)
-        assert longest * len(batch) <= 16 * 64
-        assert len(batch) <= 64
-    assert max(map(len, batches)) == 64
+def test_copies_in_later_calls_are_not_computed_again(
+    counted: Callable[[Encoder], list[int]],
+) -> None:
+    encoder = SharedEncoder(threads=1)
+    sizes = counted(encoder)
+    texts = [f"{ASKS['en']} https://shop.example/a", NEWS["es"], ASKS["es"]]
+    logits, vectors = encoder.run(texts)
+    assert sum(sizes) == 3
+    copy = f"{ASKS['en']} https://shop.example/another"
+    again, vectors_again = encoder.run([OWNS["en"], copy, texts[1], copy])
+    assert sum(sizes) == 4
+    assert (again[1:] == logits[[0, 1, 0]]).all()
+    assert (vectors_again[1:] == vectors[[0, 1, 0]]).all()
+    again[:] = 0
+    assert (encoder.run([copy])[0] == logits[0]).all()
+    assert sum(sizes) == 4
+
+
+def test_texts_with_spans_are_read_again_and_then_known(
+    counted: Callable[[Encoder], list[int]],
+) -> None:
+    encoder = SharedEncoder(threads=1)
+    sizes = counted(encoder)
+    text = "My Acme kettle broke after two weeks"
+    plain, _ = encoder.run([text])
+    logits, _, toward = encoder.run_targets([text, NEWS["en"]], [[(3, 7)], []])
+    assert sum(sizes) == 3
+    np.testing.assert_allclose(logits[0], plain[0], atol=1e-4)
+    assert [one.shape for one in toward] == [(1, 3), (0, 3)]
+    wanted = Encoder().run_targets([text], [[(3, 7)]])[2]
+    np.testing.assert_allclose(toward[0], wanted[0], atol=1e-4)
+    encoder.run([NEWS["en"], text])
+    assert sum(sizes) == 3
+
+
+def test_what_is_remembered_is_bounded(
+    counted: Callable[[Encoder], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaced, "REMEMBERED", 3)
+    encoder = SharedEncoder(threads=1)
+    sizes = counted(encoder)
+    encoder.run(["a", "b", "c", "d"])
+    encoder.run(["a", "b", "c", "d"])  # one call is always remembered whole
+    assert sum(sizes) == 4
+    encoder.run(["a", "e"])
+    encoder.run(["a", "d", "e"])
+    assert sum(sizes) == 5
+    encoder.run(["b"])
+    assert sum(sizes) == 6
+
+
+def test_slices_change_neither_texts_nor_figures(encoder: Encoder) -> None:
+    texts = [prepare(f"{text} {at}" * (1 + at % 4)) for at in range(25) for text in NEWS.values()]
+    small = Encoder(threads=2, batch_size=1)
+    batches = list(small.batches(texts, {7}))
+    assert sorted(at for batch in batches for at in batch) == list(range(len(texts)))
+    whole = {at: one for batch in encoder.batches(texts, {7}) for at, one in batch.items()}
+    assert {at: one for batch in batches for at, one in batch.items()} == whole
+    assert [at for at, one in whole.items() if one.spans] == [7]
+    assert list(encoder.batches([])) == []
 
 
 def test_shorten_keeps_head_and_tail() -> None:
@@ -213,8 +279,10 @@ def test_prepared_text_is_valid_unicode(text: str) -> None:
 def test_any_text_gets_tags(texts: list[str]) -> None:
     rows = _SHARED.tag(texts, ["und"] * len(texts))
     assert len(rows) == len(texts)
-    for tags in rows:
-        assert [tag.kind for tag in tags[:5]] == ["stage", "sentiment", *BINARY_HEADS]
+    for text, tags in zip(texts, rows, strict=True):
+        if share_read(text) >= WHOLLY:
+            assert [tag.kind for tag in tags[:5]] == ["stage", "sentiment", *BINARY_HEADS]
+        assert all(0 <= tag.score <= 1 for tag in tags)
 
 
 _SHARED = FunnelTagger(Encoder())

@@ -3,10 +3,12 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlp.language import FLOOR, Language, detect, normalise, resolve, resolve_batch
+from nlp.matching import Matcher
+from nlp.patterns import Term
 
 SPANISH = [
     "¿Alguien me recomienda una cafetera que no sea muy cara?",
@@ -124,9 +126,57 @@ def test_importing_loads_no_model_library() -> None:
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=()), max_size=60), max_size=4))
 def test_any_text_gets_a_language(texts: list[str]) -> None:
     found = detect(texts)
     assert len(found) == len(texts)
     assert all(language.code and 0 <= language.score <= 1 for language in found)
     assert found == detect(texts)
+
+
+def marked(text: str, count: int) -> str:
+    """The text with `count` marks on each letter."""
+    marks = "\u0338\u0351\u0489\u035c\u0353\u20dd" * 20
+    return "".join(
+        sign + marks[at % 6 :][:count] if sign.isalpha() else sign for at, sign in enumerate(text)
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3, 12, 60])
+@pytest.mark.parametrize(("code", "text"), [("es", SPANISH[0]), ("en", ENGLISH[0])])
+def test_piled_marks_hide_no_language(code: str, text: str, count: int) -> None:
+    assert codes([marked(text, count)]) == [code]
+
+
+def test_vowel_signs_of_other_scripts_stay() -> None:
+    texts = ["मुझे कौन सा फोन खरीदना चाहिए", "ฉันควรซื้อโทรศัพท์รุ่นไหนดี", "אֵיזֶה טֵלֵפוֹן לִקְנוֹת"]
+    assert codes(texts) == ["hi", "th", "he"]
+
+
+def test_hashtags_are_read_as_their_words() -> None:
+    assert codes(["#BestCoffeeEver #WhatToBuy"]) == ["en"]
+    assert resolve("#QueCafeteraComprar #AmoElCafe #BuenosDias").score > FLOOR
+    linked = "https://a.example/x#TheBestOfEnglishCoffee que rico está"
+    assert detect([linked]) == detect(["que rico está"])
+
+
+def test_letters_of_other_shapes_are_letters() -> None:
+    assert codes(["𝓠𝓾𝓮́ 𝓬𝓪𝓯𝓮𝓽𝓮𝓻𝓪 𝓶𝓮 𝓻𝓮𝓬𝓸𝓶𝓲𝓮𝓷𝓭𝓪𝓷"]) == ["es"]
+
+
+UNSURE = "cafetera Lumora Brisa Moketto"
+
+
+def test_a_guess_at_another_language_is_no_language() -> None:
+    assert detect([UNSURE]) == [Language("und", 0.0)]
+    assert resolve(UNSURE, "pt") == Language("pt", 0.0)
+    unsure_english = "Lumora's cafetera mola mazo bro"
+    assert resolve(unsure_english).score < FLOOR
+    assert resolve(unsure_english).code == "en"
+
+
+def test_a_guess_hides_no_term() -> None:
+    matcher = Matcher([Term("cafetera", "category", "espresso machines", ("es",))])
+    (spans,) = matcher.match([UNSURE], [resolve(UNSURE).code])
+    assert [UNSURE[span.start : span.end] for span in spans] == ["cafetera"]

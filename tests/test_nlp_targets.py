@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby, product
 
@@ -16,12 +17,18 @@ import pytest
 
 from nlp.base import SENTIMENTS
 from nlp.encoder import Encoder, FunnelTagger
+from nlp.training.data import read_slots, read_targets, same_text
+from nlp.training.own import NAMES, SLOTS, TARGETS
 
-# Shares of right targets, and of opposite pairs in the right order, per language: somewhat below
-# what the first model with this head does (0.58 and 0.56, 9 of 13 and 7 of 11). It is a weak head;
-# these floors are to rise.
-FLOOR = {"en": 0.53, "es": 0.5}
-SEPARATED = {"en": 0.6, "es": 0.6}
+# Share of right targets in each language: somewhat below what the model does, and to rise with it.
+FLOOR = {"en": 0.56, "es": 0.56}
+# What holds for every model. The commonest label, said of every target, would be right so often:
+# a model has to do better than that by
+ABOVE_COMMONEST = 0.08
+# In each family of a language so many are to be right,
+IN_A_FAMILY = 1 / 3
+# and of the opposite pairs of a sentence so many are to be in the right order.
+SEPARATED = 0.6
 
 SENTENCES = {
     ("switching", "es"): (
@@ -30,6 +37,7 @@ SENTENCES = {
         "Adiós [neg:Naturgy], hola [pos:Octopus], por fin entiendo la factura",
         "Portabilidad hecha: [pos:Entel] vuela, lo de [neg:Bitel] era una tortuga",
         "Vendí el [pos:Pixel] para probar el [neg:Xiaomi] y no me lo perdono",
+        "dejé [neg:Movistar] por [pos:Digi] y feliz",
     ),
     ("switching", "en"): (
         "Ditched [neg:Comcast] for [pos:Sonic] last spring, haven't rebooted a router since",
@@ -60,6 +68,7 @@ SENTENCES = {
         "Aunque el envío tardó, repetiría con [pos:Decathlon] sin pensarlo",
         "Reconozco que [neg:Zara] tiene gusto, pero la camisa no aguantó ni dos lavados",
         "Caro es, sí, pero el [pos:Dyson] me cambió la vida con el perro",
+        "Precioso escaparate el de [neg:Tous], pero por dentro todo se despega",
     ),
     ("concession", "en"): (
         "[pos:Brooks] aren't pretty, but my knees stopped hurting",
@@ -92,6 +101,7 @@ SENTENCES = {
         "Un aplauso para [neg:Seur]: dejó el paquete en el contenedor. Eso es puntería",
         "[neg:Telcel] tan generoso como siempre, me regaló un cobro que no pedí",
         "Odio a [pos:Netflix], por su culpa llevo ocho capítulos seguidos y quiero más",
+        "genial, otra vez sin cobertura, [neg:Telcora]",
     ),
     ("irony", "en"): (
         "Love how [neg:United] lost both my bags, really spoiling us this year",
@@ -106,6 +116,10 @@ SENTENCES = {
         "Primer mes con [neg:Yoigo] 🤮",
         "La atención de [neg:Iberia] hoy: 🤡🤡",
         "[pos:Nubank] 💜👏 [neg:Banamex] 👎😡",
+        "[pos:Rappi] hoy 😍",
+        "[neg:Rappi] hoy 😡",
+        "Estrenando [pos:Huawei] 🙌🎉",
+        "Estrenando [neg:Huawei] 😭💔",
     ),
     ("emoji only", "en"): (
         "[pos:Nintendo] 🥹❤️",
@@ -113,24 +127,34 @@ SENTENCES = {
         "[neg:Verizon] 🖕",
         "customer service at [neg:Wayfair] today 😡🗑️",
         "[pos:Chipotle] 😋👍 [neg:Taco Bell] 🤢",
+        "[pos:Lyft] tonight 🥰",
+        "[neg:Lyft] tonight 🤬",
+        "my new [pos:Vans] 😍💯",
+        "my new [neg:Vans] 💀👎",
     ),
     ("slang of Spain", "es"): (
         "El [pos:Seat León] es la caña, tío, va como un tiro",
         "[neg:MediaMarkt] me la ha colado pero bien, menudos jetas",
         "Mola mazo la [pos:Fnac] nueva, he flipado",
         "[neg:Wallapop] está petado de timos, vaya chasco",
+        "Los de [pos:Pccomponentes] son unos cracks, me molan un montón",
+        "La tele de [neg:Hisense] es un truño, menuda castaña",
     ),
     ("slang of Mexico", "es"): (
         "La neta el [pos:Vento] salió bien chingón",
         "[neg:Izzi] vale madres, otra vez sin internet wey",
         "[neg:Coppel] se pasó de lanza con los intereses",
         "A toda madre [pos:Liverpool], me cambiaron los tenis sin pedos",
+        "Bien padre el [pos:Italika], jala de pelos",
+        "[neg:Elektra] son bien rateros, no manchen, puro cochinero",
     ),
     ("slang of Argentina", "es"): (
         "[neg:Personal] es una garcha, me tienen de hijo con la factura",
         "La rompe [pos:Mercado Pago], me salvó las papas en el súper",
         "Re copado el [pos:Peugeot 208], anda joya",
         "[neg:Fibertel] anda como el orto desde el lunes, posta",
+        "Una masa los de [pos:Havanna], che, me atendieron de diez",
+        "Un bajón [neg:Garbarino], son unos chantas bárbaros",
     ),
     ("slang of Colombia, Chile, Peru", "es"): (
         "Qué chimba los [pos:Adidas], parce, quedaron una nota",
@@ -162,6 +186,7 @@ SENTENCES = {
         "Según mi jefe [neu:Slack] es un horror, yo todavía no lo he usado",
         "Mi vecina está encantada con [neu:Holaluz], no sé, no la conozco",
         "Dicen maravillas de [neg:Temu], a mí me llegó todo roto",
+        "Mi primo pone verde a [pos:Renault] y el mío ni un fallo en seis años",
     ),
     ("someone else's opinion", "en"): (
         "My brother won't shut up about his [neg:Vizio]; I've seen it and it's awful",
@@ -169,6 +194,7 @@ SENTENCES = {
         "My boss says [neu:Asana] is the future, I haven't opened it yet",
         "She says [neu:Airbnb] ripped her off, I have no opinion either way",
         "Critics panned [pos:Starfield], I've put in 200 happy hours",
+        "My sister raves about [neg:Allbirds], mine fell apart in a month",
     ),
     ("mention or question", "es"): (
         "¿Alguien sabe a qué hora abre [neu:Leroy Merlin] hoy?",
@@ -240,12 +266,20 @@ def judged() -> list[Judged]:
     return out
 
 
+def shares(rows: list[Judged]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(right, all) of the targets of each family of a language, most wrong first."""
+    total = Counter((row.family, row.lang) for row in rows)
+    right = Counter((row.family, row.lang) for row in rows if row.got == row.right)
+    order = sorted(total, key=lambda one: right[one] / total[one])
+    return {one: (right[one], total[one]) for one in order}
+
+
 def table(rows: list[Judged]) -> str:
     """Right targets per family, most wrong first, and the sentences that got a wrong one."""
-    total = Counter(row.family for row in rows)
-    right = Counter(row.family for row in rows if row.got == row.right)
-    families = sorted(total, key=lambda family: right[family] / total[family])
-    lines = [f"{family:32} {right[family]:3} of {total[family]:3}" for family in families]
+    lines = [
+        f"{family:32} {lang} {right:3} of {total:3}"
+        for (family, lang), (right, total) in shares(rows).items()
+    ]
     lines += [f"{row.right} got {row.got}: {row.text}" for row in rows if row.got != row.right]
     return "\n".join(lines)
 
@@ -266,14 +300,57 @@ def test_sentences_are_well_marked(family: str, lang: str, marked: str) -> None:
     assert (family == "mention or question") <= (set(labels) == {"neu"})
 
 
+@pytest.mark.parametrize(("family", "lang"), SENTENCES)
+def test_families_are_large_enough_and_no_answer_suits_all(family: str, lang: str) -> None:
+    labels = [label for marked in SENTENCES[family, lang] for label in parse(marked)[2]]
+    assert len(labels) >= 6, f"a third of {len(labels)} targets says little"
+    assert family == "mention or question" or len(set(labels)) > 1
+
+
+def plain(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text without the names and without what sets copies apart."""
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return same_text(text)
+
+
+def test_no_other_sentence_was_learned_from() -> None:
+    rows = [*read_targets(TARGETS), *read_slots(SLOTS, NAMES, 1)]
+    learned = {plain(row.text, {(start, end) for start, end, _ in row.targets}) for row in rows}
+    own = {plain(text, spans): text for text, spans, _ in (parse(one[-1]) for one in CASES)}
+    # The one that is has to be right all the same.
+    assert {own[key] for key in own.keys() & learned - {""}} <= {"dejé Movistar por Digi y feliz"}
+
+
 @pytest.mark.parametrize("lang", FLOOR)
 def test_targets_get_the_authors_sentiment(judged: list[Judged], lang: str) -> None:
     rows = [row for row in judged if row.lang == lang]
     share = sum(row.got == row.right for row in rows) / len(rows)
-    assert share >= FLOOR[lang], f"{share:.3f} right in {lang}\n{table(rows)}"
+    (_, commonest), *_ = Counter(row.right for row in rows).most_common(1)
+    least = max(FLOOR[lang], commonest / len(rows) + ABOVE_COMMONEST)
+    assert share >= least, f"{share:.3f} right in {lang}, not {least:.3f}\n{table(rows)}"
 
 
-@pytest.mark.parametrize("lang", SEPARATED)
+# Strict: whoever mends this has to say so here.
+NOT_YET = pytest.mark.xfail(
+    strict=True,
+    reason="concession (en), comparison and another person's opinion (es) are mostly wrong",
+)
+
+
+@NOT_YET
+@pytest.mark.parametrize("lang", FLOOR)
+def test_no_family_is_mostly_wrong(judged: list[Judged], lang: str) -> None:
+    rows = [row for row in judged if row.lang == lang]
+    weak = [
+        f"{family}: {right} of {total}"
+        for (family, _), (right, total) in shares(rows).items()
+        if right < IN_A_FAMILY * total
+    ]
+    assert not weak, f"in {lang} {'; '.join(weak)}\n{table(rows)}"
+
+
+@pytest.mark.parametrize("lang", FLOOR)
 def test_opposite_targets_of_a_sentence_are_told_apart(judged: list[Judged], lang: str) -> None:
     rows = [row for row in judged if row.lang == lang]
     pairs = [
@@ -285,4 +362,4 @@ def test_opposite_targets_of_a_sentence_are_told_apart(judged: list[Judged], lan
     mixed = [liked.text for liked, disliked in pairs if liked.lean <= disliked.lean]
     share = 1 - len(mixed) / len(pairs)
     listed = "\n".join(mixed)
-    assert share >= SEPARATED[lang], f"{share:.3f} in {lang}, not:\n{listed}\n{table(rows)}"
+    assert share >= SEPARATED, f"{share:.3f} in {lang}, not:\n{listed}\n{table(rows)}"
