@@ -29,7 +29,8 @@ Padded = tuple[Ids, Ids]
 def read(path: Path | None, limit: int | None) -> list[str]:
     """Distinct texts of a JSON Lines file of objects with `text`, or of the built-in sample."""
     lines = path or files("connectors").joinpath("data/sample.jsonl")
-    found = [str(json.loads(line)["text"]) for line in lines.read_text("utf-8").splitlines()]
+    with lines.open(encoding="utf-8") as rows:  # splitlines would cut at U+2028 too
+        found = [str(json.loads(row)["text"]) for row in rows]
     return list({prepare(text): text for text in found}.values())[:limit]
 
 

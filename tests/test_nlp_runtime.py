@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.encoder import read
 from listener.config import parse
 from listener.models import Models
 from nlp import runtime
@@ -236,3 +237,10 @@ def test_the_first_error_ends_it(threads: int, broken: str) -> None:
     with pytest.raises(OSError, match=broken):
         each(work, items(), threads=threads)
     assert len(begun) < 10_000
+
+
+def test_the_benchmark_reads_lines_that_hold_other_line_signs(tmp_path: Path) -> None:
+    texts = ["one\u2028two", "tres\x85cuatro"]
+    path = tmp_path / "posts.jsonl"
+    path.write_text("".join(f'{{"text": "{text}"}}\n' for text in texts), "utf-8")
+    assert read(path, None) == texts
