@@ -186,7 +186,7 @@ def campaign(
                 _keep(folder, name, Report(wrong=[broke]), seed, time.monotonic() - begun)
             results[name] = json.loads(_kept(folder, name).read_text())
             _show(name, results[name])
-        time.sleep(0.2)
+        time.sleep(0.2)  # which process ends first is not known, so none is waited for
     return results
 
 

@@ -185,7 +185,7 @@ def _kill_later(child: int, board: Board, kill: Kill) -> None:
     while time.monotonic() < until:
         if _gone(child):
             return
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # the kill comes at a set time, the end of the child at any
     os.kill(child, signal.SIGKILL)
 
 

@@ -205,7 +205,7 @@ def wait_for(port: int) -> None:
     while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
-        time.sleep(0.02)
+        time.sleep(0.02)  # a port that opens tells nobody
     raise TimeoutError(f"nothing listens on port {port}")
 
 

@@ -329,7 +329,7 @@ def _poll(path: Path, stop: Event, answer: Connection) -> None:
             waits.append(time.monotonic() - begun)
             connection.execute("ROLLBACK")
             begun = time.monotonic()
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE)  # leaves the lock to the writer that is measured
             stall = max(stall, time.monotonic() - begun - _PAUSE)
     answer.send((waits, stall))
 

@@ -148,7 +148,9 @@ def test_batch_in_is_batch_out_in_the_same_order(tiny: FirstStage, funnel: Count
     texts, langs = [row.text for row in mixed], [row.lang for row in mixed]
     tagger = StagedTagger(funnel, tiny)
     found = tagger.probabilities(texts, langs)
-    alone = [tagger.probabilities([text], [lang])[0] for text, lang in zip(texts, langs)]  # noqa: B905
+    alone = [
+        tagger.probabilities([text], [lang])[0] for text, lang in zip(texts, langs, strict=True)
+    ]
     for one, other in zip(found, alone, strict=True):
         for head, chances in one.items():
             assert list(chances.values()) == pytest.approx(list(other[head].values()), abs=1e-5)
