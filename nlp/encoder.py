@@ -8,7 +8,8 @@ Model libraries are imported at first use, so importing this module is cheap.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .abstain import kept, share_read
-from .base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES, ModelMissing, Tag
+from .base import BINARY_HEADS, SENTIMENTS, SIGNALS, STAGES, ModelMissing, NlpError, Tag
 from .batches import Batch, Tokens, each, grouped, padded
 from .reading import Span, aligned, covered, is_seen, moved, prepare, shorten
 from .runtime import Choice, Model, open_model
@@ -38,6 +39,8 @@ HEADS: dict[str, tuple[str, ...]] = {
 """Labels of each head, in the order of the columns of the logits."""
 WIDTH = sum(len(labels) for labels in HEADS.values())
 VECTOR = 384
+GENERATION = 3
+"""First part of the version of a model: goes up when the same files would be read otherwise."""
 POOLED = "*"
 """Key of the calibration for languages that have none of their own."""
 
@@ -109,8 +112,15 @@ def columns(head: str) -> slice:
 
 
 def read_heads(path: Path) -> Heads:
-    """`heads.json` parsed; `ModelMissing` when it is absent."""
-    return parse_heads(json.loads(_present(path).read_text("utf-8")))
+    """`heads.json` parsed; `ModelMissing` when it is absent, damaged or of another generation."""
+    with _loading(path):
+        heads = parse_heads(json.loads(path.read_text("utf-8")))
+    if heads.version.partition(".")[0] != str(GENERATION):
+        raise ModelMissing(
+            f"the model {heads.version} in {path.parent} was made for another version of Listener; "
+            "build it again with `make model`, or use the one that ships (no `[nlp] model`)"
+        )
+    return heads
 
 
 def parse_heads(data: dict[str, Any]) -> Heads:
@@ -207,6 +217,26 @@ class Encoder:
         ]
         return logits[rows], vectors[rows], toward
 
+    def meanings(self, texts: Sequence[str]) -> Floats:
+        """Vectors [n, 384] of what the texts are about, in their order.
+
+        Those of `run` are fitted to buying stages: unlike things that are asked for alike lie close
+        together. These are the mean of many layers. Raises as `run`.
+        """
+        prepared = [prepare(text) for text in texts]
+        place = {text: at for at, text in enumerate(dict.fromkeys(prepared))}
+        vectors = np.zeros((len(place), VECTOR), np.float32)
+        if not texts:
+            return vectors
+        run = self.model.run
+
+        def fill(batch: Batch) -> None:
+            ids, mask = padded([one.ids for one in batch.values()])
+            (vectors[list(batch)],) = run(["meaning"], ids, mask)
+
+        each(fill, self.batches(list(place)), threads=min(self._threads, len(place)))
+        return vectors[[place[text] for text in prepared]]
+
     def _toward(
         self, text: str, spans: Sequence[Span], tones: tuple[Tokens, Floats] | None
     ) -> Floats:
@@ -258,25 +288,33 @@ class Encoder:
     def model(self) -> Model:
         """The model, open."""
         probes = [[self._tokenize([0], [text], ())[0].ids for text in some] for some in _PROBES]
-        path = _present(self._folder / "model.onnx")
-        return open_model(
-            path, self._runtime, threads=self._threads, probes=[padded(rows) for rows in probes]
-        )
+        path = self._folder / "model.onnx"
+        with _loading(path):
+            return open_model(
+                path, self._runtime, threads=self._threads, probes=[padded(rows) for rows in probes]
+            )
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_file(str(_present(self._folder / "tokenizer.json")))
+        path = self._folder / "tokenizer.json"
+        with _loading(path):
+            return Tokenizer.from_file(str(path))
 
 
-def _present(path: Path) -> Path:
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """`ModelMissing` for a file that is not there or cannot be read."""
+    fix = "reinstall the package, or correct the folder in `[nlp] model`"
     if not path.is_file():
-        raise ModelMissing(
-            f"{path.name} is not in {path.parent}; reinstall the package, "
-            "or build the model with `python -m nlp.training`"
-        )
-    return path
+        raise ModelMissing(f"{path.name} is not in {path.parent}; {fix}")
+    try:
+        yield
+    except NlpError:
+        raise
+    except Exception as error:  # of json, tokenizers and onnxruntime, which have no common base
+        raise ModelMissing(f"{path} cannot be loaded ({error!r}); {fix}") from error
 
 
 class FunnelTagger:

@@ -4,11 +4,10 @@
 description and examples, and from `ENOUGH` labels on by a regression fitted to the labels;
 `exclusions` finds words that give the wrong meaning away.
 
-How meaning is compared: vectors of the model are fitted to buying stages, so that unlike things
-that are asked for alike lie close together. The main directions of everyday posts are that
-likeness: they are taken out of every vector ("all but the top", Mu and Viswanath 2018, arXiv
-1702.01417). Similarities to a meaning count in standard deviations above those of the everyday
-posts, so that a long description weighs no more than a short one.
+How meaning is compared: all texts have much in common to the model. The main directions of
+everyday posts are that likeness: they are taken out of every vector ("all but the top", Mu and
+Viswanath 2018, arXiv 1702.01417). Similarities to a meaning count in standard deviations above
+those of the everyday posts, so that a long description weighs no more than a short one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from .everyday import EVERYDAY
 Floats = NDArray[np.float32]
 Span = tuple[int, int]
 
-VERSION = "1"
+VERSION = "2"
 """Changes when the same words may be judged otherwise."""
 ENOUGH = 20
 """Labels from which a regression is fitted, if at least `FEWEST` say yes and as many say no."""
@@ -56,8 +55,8 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 class Vectors(Protocol):
     """The part of `nlp.encoder.Encoder` that is needed here."""
 
-    def run(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
-        """Logits, and vectors [n, width] of the texts."""
+    def meanings(self, texts: Sequence[str]) -> Floats:
+        """Vectors [n, width] of what the texts are about."""
         ...
 
 
@@ -123,17 +122,17 @@ class Space:
     def __init__(self, model: Vectors) -> None:
         self._model = model
         self._known: dict[str, Floats] = {}
-        vectors = _unit(model.run(EVERYDAY)[1])
+        vectors = _unit(model.meanings(EVERYDAY))
         self._text_axes = vectors.mean(0), _main_directions(vectors, _SENTENCE_DIRECTIONS)
         self.everyday_texts = _without(vectors, *self._text_axes)
         words = list(dict.fromkeys(word for text in EVERYDAY for word in words_of(text)))
-        vectors = _unit(model.run(words)[1])
+        vectors = _unit(model.meanings(words))
         self._word_axes = vectors.mean(0), _main_directions(vectors, _WORD_DIRECTIONS)
         self.everyday_words = _without(vectors, *self._word_axes)
 
     def texts(self, texts: Sequence[str]) -> Floats:
         """Unit vectors [n, width] of texts."""
-        return _without(_unit(self._model.run(texts)[1]), *self._text_axes)
+        return _without(_unit(self._model.meanings(texts)), *self._text_axes)
 
     def words(self, words: Iterable[str]) -> Floats:
         """Unit vectors [n, width] of words; each word is computed once."""
@@ -142,7 +141,7 @@ class Space:
             self._known.clear()
         new = [word for word in dict.fromkeys(wanted) if word not in self._known]
         if new:
-            vectors = _without(_unit(self._model.run(new)[1]), *self._word_axes)
+            vectors = _without(_unit(self._model.meanings(new)), *self._word_axes)
             self._known.update(zip(new, vectors, strict=True))
         rows = [self._known[word] for word in wanted]
         return np.array(rows, np.float32).reshape(-1, self.everyday_words.shape[1])

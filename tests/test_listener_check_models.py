@@ -76,8 +76,8 @@ def test_a_damaged_model_is_one_sentence(tmp_path: Path, damaged: str) -> None:
     settings = f"[nlp]\nmodel = {json.dumps(str(tmp_path))}\n"
     ((status, note),) = looked(tmp_path, settings).values()
     assert status == "failed"
-    assert "holds no model that can be loaded" in note
-    assert note.endswith("correct `[nlp] model`")
+    assert f"{damaged} cannot be loaded" in note
+    assert note.endswith("correct the folder in `[nlp] model`")
 
 
 def test_a_first_stage_that_is_not_there_or_of_another_model(tmp_path: Path) -> None:

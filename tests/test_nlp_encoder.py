@@ -30,6 +30,7 @@ from nlp.encoder import (
     FunnelTagger,
     columns,
     parse_heads,
+    read_heads,
 )
 from nlp.reading import aligned, prepare, shorten
 from nlp.replaced import SharedEncoder
@@ -386,8 +387,24 @@ def test_a_missing_file_is_named_with_the_fix(tmp_path: Path, missing: str) -> N
         Encoder(tmp_path).run(["x"])
 
 
+@pytest.mark.parametrize("damaged", ["model.onnx", "tokenizer.json", "heads.json"])
+def test_a_damaged_file_is_named_with_the_fix(tmp_path: Path, damaged: str) -> None:
+    for name in {"model.onnx", "tokenizer.json", "heads.json"} - {damaged}:
+        (tmp_path / name).symlink_to(MODEL_FOLDER / name)
+    (tmp_path / damaged).write_bytes(b'{"half": ')
+    with pytest.raises(ModelMissing, match=rf"{damaged} cannot be loaded.*reinstall"):
+        Encoder(tmp_path).run(["x"])
+
+
+def test_a_model_of_another_generation_is_refused(tmp_path: Path) -> None:
+    data = json.loads((MODEL_FOLDER / "heads.json").read_text("utf-8"))
+    (tmp_path / "heads.json").write_text(json.dumps(data | {"version": "2.0123456789"}), "utf-8")
+    with pytest.raises(ModelMissing, match=r"2\.0123456789.*another version.*make model"):
+        read_heads(tmp_path / "heads.json")
+
+
 def test_version_is_that_of_the_files(tmp_path: Path) -> None:
     data = json.loads((MODEL_FOLDER / "heads.json").read_text("utf-8"))
-    (tmp_path / "heads.json").write_text(json.dumps(data | {"version": "1.other"}), "utf-8")
-    assert FunnelTagger(Encoder(tmp_path)).version == "1.other"
-    assert FunnelTagger(Encoder()).version == data["version"] != "1.other"
+    (tmp_path / "heads.json").write_text(json.dumps(data | {"version": "3.other"}), "utf-8")
+    assert FunnelTagger(Encoder(tmp_path)).version == "3.other"
+    assert FunnelTagger(Encoder()).version == data["version"] != "3.other"

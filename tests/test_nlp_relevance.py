@@ -5,8 +5,6 @@ import re
 import zlib
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.homonyms import SEEDS, accuracy, cases, labelled, senses
 from nlp.encoder import MODEL_FOLDER, Encoder
 from nlp.relevance import (
     ENOUGH,
@@ -29,39 +28,7 @@ from nlp.relevance import (
     windows,
 )
 
-SENSES = {
-    "Mango": Sense(
-        name="Mango",
-        words=("Mango",),
-        description="Clothing shop: dresses, jeans, coats, shirts, shoes and bags, in stores and "
-        "online. Tienda de ropa: vestidos, vaqueros, abrigos, camisas, zapatos y bolsos.",
-        yes=(
-            "I bought a coat at Mango and the size was wrong",
-            "El vestido de Mango me queda grande",
-        ),
-        no=(
-            "This mango is ripe and sweet",
-            "Un batido de mango y plátano",
-            "Se rompió el mango de la sartén",
-        ),
-    ),
-    "Luna": Sense(
-        name="Luna",
-        words=("Luna",),
-        description="Mattresses, pillows and beds: sleep, foam, firmness, trial nights. "
-        "Colchones, almohadas y camas: dormir, espuma, firmeza, noches de prueba.",
-        yes=(
-            "The Luna mattress is too firm for my back",
-            "Compré el colchón Luna y duermo mejor",
-        ),
-        no=(
-            "My dog Luna barks all day",
-            "La luna llena se ve preciosa esta noche",
-            "Luna scored the winning goal",
-            "LUNA coin lost all its value",
-        ),
-    ),
-}
+SENSES = senses()
 needs_model = pytest.mark.skipif(
     not (MODEL_FOLDER / "model.onnx").is_file(), reason="the model files are absent"
 )
@@ -72,10 +39,9 @@ class Topics:
 
     topics = ("coat dress sizes shop vestido tienda", "ripe juice sweet zumo maduro salsa")
 
-    def run(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+    def meanings(self, texts: Sequence[str]) -> Floats:
         rows = [sum(map(self._word, text.lower().split()), np.zeros(64)) + 1e-3 for text in texts]
-        vectors = np.array(rows, np.float32)
-        return vectors, vectors
+        return np.array(rows, np.float32)
 
     def _word(self, word: str) -> NDArray[np.float64]:
         vector = np.random.default_rng(zlib.crc32(word.encode())).normal(size=64)
@@ -213,50 +179,36 @@ def test_nothing_to_judge_and_texts_without_words() -> None:
 # -- the shipped model, on invented posts
 
 
-class Case(NamedTuple):
-    window: Window
-    relevant: bool
-
-
-def cases(name: str, *, lower: bool = False) -> tuple[list[Case], list[Case]]:
-    """Posts to fit on and posts held out, of both languages and both meanings alike."""
-    found = []
-    for line in (Path(__file__).parent / "homonyms.tsv").read_text("utf-8").splitlines():
-        of, _, relevant, text = line.split("\t")
-        if of == name:
-            text = text.lower() if lower else text
-            spans = [one.span() for one in re.finditer(name, text, re.IGNORECASE)]
-            found.append(Case(windows(text, spans)[0], relevant == "1"))
-    return found[::2], found[1::2]
-
-
 @pytest.fixture(scope="module")
 def space() -> Space:
     return Space(Encoder(threads=1))
 
 
-def accuracy(relevance: Relevance, held_out: Sequence[Case]) -> float:
-    chances = relevance.probabilities([case.window for case in held_out])
-    right = [(p >= 0.5) == case.relevant for p, case in zip(chances, held_out, strict=True)]
-    return sum(right) / len(right)
-
-
 @needs_model
-@pytest.mark.parametrize("name", SENSES)
+@pytest.mark.parametrize("name", ["Mango", "Luna"])
 def test_description_and_examples_tell_homonyms_apart(space: Space, name: str) -> None:
     _, held_out = cases(name)
     assert accuracy(Relevance(space, SENSES[name]), held_out) >= 0.75
     _, lower = cases(name, lower=True)
     assert accuracy(Relevance(space, SENSES[name]), lower) >= 0.7
+    assert accuracy(labelled(space, SENSES[name], seed=11), held_out) >= 0.75
+
+
+@needs_model
+def test_no_name_is_guessed_and_most_are_told_apart(space: Space) -> None:
+    """Some of these are hard for people too: an animal or a team and a maker of sports shirts."""
+    found = [accuracy(Relevance(space, sense), cases(name)[1]) for name, sense in SENSES.items()]
+    assert sum(found) / len(found) >= 0.78
+    assert min(found) >= 0.6
 
 
 @needs_model
 @pytest.mark.parametrize("name", SENSES)
 def test_twenty_labels_do_no_harm(space: Space, name: str) -> None:
-    fit, held_out = cases(name)
-    random.Random(11).shuffle(fit)
-    labels = [Label(*case) for case in fit[:ENOUGH]]
-    assert accuracy(Relevance(space, SENSES[name], labels), held_out) >= 0.75
+    _, held_out = cases(name)
+    described = accuracy(Relevance(space, SENSES[name]), held_out)
+    with_labels = [accuracy(labelled(space, SENSES[name], seed), held_out) for seed in SEEDS]
+    assert sum(with_labels) / len(with_labels) >= described - 0.05
 
 
 # -- words to exclude

@@ -332,14 +332,10 @@ def test_targets_get_the_authors_sentiment(judged: list[Judged], lang: str) -> N
 
 
 # Strict: whoever mends this has to say so here.
-NOT_YET = pytest.mark.xfail(
-    strict=True,
-    reason="concession (en), comparison and another person's opinion (es) are mostly wrong",
-)
+NOT_YET = pytest.mark.xfail(strict=True, reason="comparisons in Spanish are mostly wrong: 3 of 10")
 
 
-@NOT_YET
-@pytest.mark.parametrize("lang", FLOOR)
+@pytest.mark.parametrize("lang", ["en", pytest.param("es", marks=NOT_YET)])
 def test_no_family_is_mostly_wrong(judged: list[Judged], lang: str) -> None:
     rows = [row for row in judged if row.lang == lang]
     weak = [

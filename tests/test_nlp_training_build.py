@@ -75,7 +75,12 @@ def test_the_line_of_the_card_tells_every_gate_and_first_what_was_missed() -> No
 
 def write_work(folder: Path) -> None:
     """What a finished training leaves in its work folder, as far as it is recorded."""
-    for phase, epochs in (("taught", EPOCHS[:1]), ("run", EPOCHS)):
+    for phase, epochs in (
+        ("taught", EPOCHS[:1]),
+        ("run", EPOCHS),
+        ("last", EPOCHS),
+        ("aimed", EPOCHS[:1]),
+    ):
         (folder / phase).mkdir(parents=True)
         (folder / phase / "config.json").write_text(json.dumps(PHASE | {"epochs": len(epochs)}))
         (folder / phase / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in epochs))
@@ -83,7 +88,7 @@ def write_work(folder: Path) -> None:
     (folder / "before" / HEADS).write_text(json.dumps({"version": "2.teacher"}))
 
 
-def test_the_record_tells_both_phases_the_teacher_and_the_libraries(
+def test_the_record_tells_each_phase_the_teacher_and_the_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "version", dict.fromkeys(record.PACKAGES, "1.2").__getitem__)
@@ -95,6 +100,8 @@ def test_the_record_tells_both_phases_the_teacher_and_the_libraries(
         "phases": {
             "taught": {"config": PHASE | {"epochs": 1}, "log": EPOCHS[:1]},
             "run": {"config": PHASE, "log": EPOCHS},
+            "last": {"config": PHASE, "log": EPOCHS},
+            "aimed": {"config": PHASE | {"epochs": 1}, "log": EPOCHS[:1]},
         },
     }
 
@@ -318,11 +325,15 @@ def test_all_steps_make_a_model_that_tags(
     phases = json.loads(made[record.RECORD])["phases"]
     assert [one["epoch"] for one in phases["run"]["log"]] == [1, 2]
     assert [one["epoch"] for one in phases["taught"]["log"]] == [1]
-    assert phases["taught"]["config"]["teacher_weight"] == 1
+    assert [phases[one]["config"]["teacher_weight"] for one in record.PHASES] == [1, 0, 1, 0]
     assert json.loads(made[record.RECORD])["teacher"] == Encoder().heads.version
-    logits, _ = Encoder(out).run(["casa", "house a"])
+    logits, vectors = Encoder(out).run(["casa", "house a"])
     assert np.isfinite(logits).all()
     assert not np.allclose(logits[0], logits[1])
+    meanings = Encoder(out).meanings(["casa", "house a", "casa"])
+    assert np.array_equal(meanings[0], meanings[2])
+    assert not np.allclose(meanings[0], meanings[1])
+    assert not np.allclose(meanings[0], vectors[0])
 
     states = {one: one.stat().st_mtime_ns for one in work.glob("*/*.pt")}
     assert build(wheel, *folders, work, out, config)["version"] == facts["version"]

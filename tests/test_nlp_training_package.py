@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from training_rows import PIECES
 
+from nlp.encoder import GENERATION
 from nlp.training import __main__ as command
 from nlp.training.convert import MEMBER, WrongFile, parse, read_pinned, tokenizer, unpack_4bit
 from nlp.training.files import (
@@ -158,4 +159,4 @@ def test_version_names_every_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"other")
         versions.append(write_heads(tmp_path, {"x": 2}))
     assert len(set(versions)) == 4
-    assert all(one.startswith("2.") for one in versions)
+    assert all(one.startswith(f"{GENERATION}.") for one in versions)

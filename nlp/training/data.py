@@ -99,10 +99,18 @@ def read_targets(path: Path) -> list[Row]:
                 (*moved(origins, one["start"], one["end"]), SENTIMENTS.index(one["sentiment"]))
                 for one in raw["targets"]
             )
+            tone = _common_tone([one[2] for one in targets])
             rows.append(
-                Row(raw["group"], text, raw["lang"], "targets", NO_LABEL, (), NO_LABEL, targets)
+                Row(raw["group"], text, raw["lang"], "targets", NO_LABEL, (), tone, targets)
             )
     return rows
+
+
+def _common_tone(tones: Sequence[int]) -> int:
+    """Sentiment of a text whose targets are all liked or all disliked, else `NO_LABEL`."""
+    common = set(tones)
+    neutral = SENTIMENTS.index("neu")
+    return common.pop() if len(common) == 1 and neutral not in common else NO_LABEL
 
 
 def read_slots(path: Path, names: Path, copies: int) -> list[Row]:

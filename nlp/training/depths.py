@@ -23,19 +23,12 @@ from torch import nn
 from nlp.encoder import Encoder, Floats, columns
 
 from .__main__ import options
-from .build import Material, read_material, start
+from .build import Material, read_material, read_package, start
 from .calibrate import cross_fitted
 from .card import cross_fitted_f1, speed
 from .data import Row, balanced
-from .export import export_fp32, export_int8
-from .files import (
-    MODEL,
-    TOKENIZER,
-    heads_body,
-    plain_calibration,
-    write_heads,
-    write_tokenizer,
-)
+from .export import write_model
+from .files import MODEL
 from .measure import average_precision, macro_f1, truth
 from .train import Config, Funnel, fit, predict
 
@@ -87,7 +80,6 @@ def compare(material: Material, teacher: Funnel, tokenizer: Tokenizer, work: Pat
             model = fit(
                 student(teacher, depth), tokenizer, learn, tones, material.choosing, config, folder
             )
-        folder.mkdir(exist_ok=True)
         row = {"layers": depth, **measured(model, tokenizer, material, folder)}
         with path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
@@ -98,10 +90,7 @@ def measured(
     model: Funnel, tokenizer: Tokenizer, material: Material, folder: Path
 ) -> dict[str, Any]:
     """Figures of the exported 8-bit model on dev.jsonl, its size and its speed on two threads."""
-    export_fp32(model, folder / "fp32.onnx")
-    export_int8(folder / "fp32.onnx", folder / MODEL)
-    write_tokenizer(tokenizer, folder / TOKENIZER)
-    write_heads(folder, heads_body(plain_calibration(), {}))
+    write_model(model, tokenizer, folder)
     encoder = Encoder(folder)
     dev, held = material.dev, material.calibrating
     logits, _ = encoder.run([row.text for row in dev])
@@ -137,7 +126,7 @@ def main() -> None:
     given = options(__doc__).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     material = read_material(given.labels, given.data)
-    teacher, words, _ = start(given.wheel, material, given.work, Config())
+    teacher, words, _ = start(read_package(given.wheel), material, given.work, Config())
     teacher.load_state_dict(torch.load(given.work / "final.pt"))
     compare(material, teacher, words, given.work)
     print((given.work / "depths.jsonl").read_text("utf-8"), end="")

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .files import MODEL, TOKENIZER, heads_body, plain_calibration, write_heads, write_tokenizer
 from .train import Funnel
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+    from tokenizers import Tokenizer
 
 OPSET = 18
 _WEIGHT_MAX = 127
@@ -41,6 +43,17 @@ class SmallTable(nn.Module):
         return self.rows[ids].float() * self.scale[ids]
 
 
+def write_model(model: Funnel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Weights, tokenizer and a `heads.json` without calibration in `folder`, as they ship."""
+    folder.mkdir(exist_ok=True)
+    full = folder / "fp32.onnx"
+    export_fp32(model, full)
+    export_int8(full, folder / MODEL)
+    full.unlink()
+    write_tokenizer(tokenizer, folder / TOKENIZER)
+    write_heads(folder, heads_body(plain_calibration(), {}))
+
+
 def export_fp32(model: Funnel, path: Path) -> None:
     """ONNX with full-precision layers (the word table is int8 already) to `path`."""
     model.eval()
@@ -54,13 +67,14 @@ def export_fp32(model: Funnel, path: Path) -> None:
         (ids, mask),
         str(path),
         input_names=["input_ids", "attention_mask"],
-        output_names=["logits", "embedding", "tones"],
+        output_names=["logits", "embedding", "tones", "meaning"],
         dynamic_axes={
             "input_ids": axes,
             "attention_mask": axes,
             "logits": {0: "batch"},
             "embedding": {0: "batch"},
             "tones": axes,
+            "meaning": {0: "batch"},
         },
         opset_version=OPSET,
         dynamo=False,

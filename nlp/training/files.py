@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlp.encoder import GENERATION, POOLED, columns
 from nlp.encoder import HEADS as LABELS
-from nlp.encoder import POOLED, columns
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,8 +18,6 @@ MODEL, TOKENIZER, HEADS, CARD = "model.onnx", "tokenizer.json", "heads.json", "R
 PREFIX = "query: "
 """What multilingual-e5 was trained to see before a text."""
 MAX_TOKENS, HEAD_TOKENS = 192, 128
-GENERATION = 2
-"""Goes up when `nlp.encoder` reads the same files in another way."""
 
 
 def write_tokenizer(tokenizer: Tokenizer, path: Path) -> None:

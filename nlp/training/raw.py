@@ -89,6 +89,14 @@ def teach(rows: Sequence[Row], teacher: Encoder, cache: Path) -> list[Row]:
     ]
 
 
+def mean_taught(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The rows, each with the mean of its two teachers' logits."""
+    return [
+        replace(row, teacher=tuple(np.mean([row.teacher, other.teacher], axis=0).tolist()))
+        for row, other in zip(rows, others, strict=True)
+    ]
+
+
 def telling(rows: Sequence[Row], count: int, rng: random.Random) -> list[Row]:
     """At most `count` taught rows: those that may be about a purchase first, then any others.
 

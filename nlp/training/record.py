@@ -1,4 +1,4 @@
-"""How a model came about, as a file beside it: configuration and log of both phases, versions."""
+"""How a model came about, as a file beside it: configuration and log of each phase, versions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 from .files import HEADS
 
 RECORD = "training.json"
-BEFORE, TAUGHT, RUN = "before", "taught", "run"
-"""Folders of a training: the model of before, which teaches, and the two phases."""
+BEFORE, SECOND = "before", "second"
+"""Folders of a training's teachers: the model of before, and the one after the second phase."""
+PHASES = TAUGHT, RUN, LAST, AIMED = "taught", "run", "last", "aimed"
+"""Folders of its phases."""
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx")
 """Those whose version can change the weights."""
 
@@ -19,14 +21,14 @@ PACKAGES = ("torch", "transformers", "tokenizers", "onnx")
 def record(work: Path) -> dict[str, Any]:
     """What `training.json` holds, from the work folder of a finished training.
 
-    {"teacher": version, "packages": {name: version installed here}, "phases": {"taught" and "run":
+    {"teacher": version, "packages": {name: version installed here}, "phases": {each of `PHASES`:
     {"config": as given to `fit`, "log": [figures of each epoch]}}}; no date, so that the same
     training gives the same file but for its seconds.
     """
     return {
         "teacher": json.loads((work / BEFORE / HEADS).read_text("utf-8"))["version"],
         "packages": {name: version(name) for name in PACKAGES},
-        "phases": {phase: _phase(work / phase) for phase in (TAUGHT, RUN)},
+        "phases": {phase: _phase(work / phase) for phase in PHASES},
     }
 
 

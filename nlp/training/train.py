@@ -70,9 +70,11 @@ class Config:
 
 
 class Funnel(nn.Module):
-    """Token ids to logits [batch, 20], mean-pooled vectors [batch, 384], tones [batch, tokens, 3].
+    """Token ids to logits [batch, 20], vectors [batch, 384], tones [batch, tokens, 3], meanings.
 
     Tones are logits of the sentiment toward what a token names; a target has the mean over its own.
+    Meanings [batch, 384] are for telling what a text is about: the mean of every second layer, for
+    the last one is fitted to buying stages.
     """
 
     def __init__(self, bert: BertModel, dropout: float) -> None:
@@ -85,12 +87,27 @@ class Funnel(nn.Module):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        layers = self.bert(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
+        ).hidden_states
+        hidden = layers[-1]
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(1) / mask.sum(1)
-        return self.heads(self.dropout(pooled)), pooled, self.tones(self.dropout(hidden))
+
+        def pooled(layer: Tensor) -> Tensor:
+            return (layer * mask).sum(1) / mask.sum(1)
+
+        vectors = pooled(hidden)
+        some = [functional.normalize(pooled(layer)) for layer in layers[:0:-2]]
+        return (
+            self.heads(self.dropout(vectors)),
+            vectors,
+            self.tones(self.dropout(hidden)),
+            torch.stack(some).mean(0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +383,7 @@ def _learn_epoch(
 
     def backward(part: Batch) -> float:
         with torch.autocast("cpu", torch.bfloat16):
-            logits, _, tones = model(part.ids, part.mask)
+            logits, _, tones, _ = model(part.ids, part.mask)
         value = loss(logits.float(), tones.float(), part, config)
         value.backward()
         return float(value.item())
